@@ -31,10 +31,10 @@ from backuppeer.signaling.messages import (
 )
 from backuppeer.signaling.pool import Pool
 from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.server.cluster.shared import SharedEngine
+from backuppeer.signaling.server.cluster.shared_notes import SharedNotes
+from backuppeer.signaling.server.cluster.store import Store
 from backuppeer.signaling.server.engine import Rate
-from backuppeer.signaling.server.shared import SharedEngine
-from backuppeer.signaling.server.shared_notes import SharedNotes
-from backuppeer.signaling.server.store import Store
 from backuppeer.signaling.servers import authority
 from signaling.kit import Host, NoJitter, TurnedClock, run, serving
 from signaling.stores import storing
@@ -318,6 +318,9 @@ def test_a_message_whose_number_is_none_is_left_out_and_the_others_arrive(proces
             async with open_link(service.urls[1]) as link:
                 await open_inbox(link, host.inbox)
                 assert (await link.receive(Message)).sealed == SEALED
+                later = b"l" * len(SEALED)
+                await deposit_at(service.urls[0], host.inbox.public, later)
+                assert (await link.receive(Message)).sealed == later
 
     run(story())
 

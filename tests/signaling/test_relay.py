@@ -20,12 +20,12 @@ from backuppeer.ids import TransportId
 from backuppeer.signaling.asking import ask_relay, observer_address, read_observers, relay_url
 from backuppeer.signaling.messages import RelayIs
 from backuppeer.signaling.observers import ObserverPlace, pack_observer
-from backuppeer.signaling.server import relay as relay_module
-from backuppeer.signaling.server import relaying as relaying_module
-from backuppeer.signaling.server.admissions import Admissions
 from backuppeer.signaling.server.metrics import Metrics
-from backuppeer.signaling.server.relay import FRAME_BYTES, SUBPROTOCOLS
-from backuppeer.signaling.server.relaying import Relaying
+from backuppeer.signaling.server.relay import relay as relay_module
+from backuppeer.signaling.server.relay import relaying as relaying_module
+from backuppeer.signaling.server.relay.admissions import Admissions
+from backuppeer.signaling.server.relay.relay import FRAME_BYTES, SUBPROTOCOLS
+from backuppeer.signaling.server.relay.relaying import Relaying
 from backuppeer.transport.base import PathKind
 from backuppeer.transport.iroh import asking as asking_module
 from backuppeer.transport.iroh import observer as observer_module
@@ -221,6 +221,22 @@ def test_a_key_that_connects_again_takes_over_from_its_former_connection():
                     await a.receive()
                 await again.flush()
             assert made.relay.counters.clients <= 1
+
+    run(scene())
+
+
+def test_what_waited_of_a_connection_that_was_taken_over_is_on_nobodys_account_any_more():
+    async def scene():
+        async with relaying() as (served, made), raw_client(served, made) as a, raw_client(served, made) as b:
+            turns, former = made.relay._turns, made.relay._clients[a.key.public]
+            datagram = b"\x04" + b.key.public + b"\x00hello"
+            await a.send(datagram)
+            await b.receive()
+            assert a.key.public in turns._senders
+            async with raw_client(served, made, key=a.key):
+                assert a.key.public not in turns._senders, "of whichever network it comes now, it counts there"
+                await made.relay._pass_on(former, datagram)
+                assert not turns._flows
 
     run(scene())
 

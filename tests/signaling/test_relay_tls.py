@@ -20,8 +20,8 @@ from websockets.typing import Subprotocol
 from backuppeer.clock import SystemClock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.signaling.asking import ask_relay, relay_url
-from backuppeer.signaling.server.relay import SUBPROTOCOLS
-from backuppeer.signaling.server.relaying import Relaying
+from backuppeer.signaling.server.relay.relay import SUBPROTOCOLS
+from backuppeer.signaling.server.relay.relaying import Relaying
 from backuppeer.transport.iroh import open_iroh
 from signaling.kit import run, serving, until
 from signaling.test_relay import Raw, answer_challenge, peers

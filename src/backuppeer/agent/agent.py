@@ -5,7 +5,7 @@ them in; what is decided here is only who listens to whom.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -209,18 +209,16 @@ class Agent:
         self.spawn(self.host.hosting.resume())
         if self.host.premises.directory is not None and self.host.hosting.offer is None:
             self.spawn(parts.relays.attach())  # owners can't knock here: they come to the relay, or not at all
-        self.spawn(self.host.sweeping.run())
-        self.spawn(self.host.scrubbing.run())
-        self.spawn(self.host.noting.run())
+        for work in (self.host.sweeping.run(), self.host.scrubbing.run(), self.host.noting.run()):
+            self.spawn(work)
         self.spawn(self._follow_again())
         self.spawn(self.host.inviting.run())
-        self.spawn(self.host.presence.run())
         self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
         self.spawn(self.owner.timekeeper.run())
-        self.spawn(self.owner.lookout.run())
-        self.spawn(self.owner.lookout.call())
-        self.spawn(self.owner.lookout.condense())
+        lookout = self.owner.lookout
+        for work in (lookout.run(), lookout.call(), lookout.condense(), self.host.presence.run()):
+            self.spawn(work)
 
     async def _clear_old(self) -> None:
         """Remove what a move of the store that was killed left in the old place."""
@@ -327,15 +325,19 @@ class Agent:
             except BackupPeerError as exc:  # a no to one of them says nothing of the others
                 _log.info("nothing agreed on", reason=exc.message[:200])
         for talk in (repute.countersigning.heal, repute.receipting.settle, repute.exchange.ask):
-            try:
-                await talk(session)
-            except PeerFault as exc:
-                _log.warning("a peer showed a wrong receipt", reason=exc.message[:200])
-                # A signature that does not hold is its own fault here: it has proven who it is.
-                fault = ProtocolViolation(exc.message) if isinstance(exc, AuthenticationFault) else exc
-                await asyncio.to_thread(self.parts.standing.blame, session.peer, fault)
-            except BackupPeerError as exc:
-                _log.info("no receipts", reason=exc.message[:200])
+            await self._talk(session, talk)
+        await repute.receipting.attend(session, partial(self._talk, session, repute.receipting.settle))
+
+    async def _talk(self, session: Session, talk: Callable[[Session], Awaitable[object]]) -> None:
+        try:
+            await talk(session)
+        except PeerFault as exc:
+            _log.warning("a peer showed a wrong receipt", reason=exc.message[:200])
+            # A signature that does not hold is its own fault here: it has proven who it is.
+            fault = ProtocolViolation(exc.message) if isinstance(exc, AuthenticationFault) else exc
+            await asyncio.to_thread(self.parts.standing.blame, session.peer, fault)
+        except BackupPeerError as exc:
+            _log.info("no receipts", reason=exc.message[:200])
 
     async def _see_off(self, session: Session) -> None:
         """Note when a session was over, also when it is this agent that ends: its peer was there until then."""

@@ -5,6 +5,7 @@ Knows: their files and commands. Must not know: homes' contents, screens. One fi
 
 import hashlib
 import os
+import plistlib
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-from xml.sax.saxutils import escape
 
 from backuppeer.agent.home.home import usual_home
 from backuppeer.errors import LocalError, UserError
@@ -152,27 +152,19 @@ class LaunchAgent:
 
     def text(self) -> str:
         """Return the property list."""
-        words = "\n".join(f"    <string>{escape(word)}</string>" for word in self.command)
-        log = escape(os.fspath(self.home / "logs" / "service.log"))
-        return f"""<?xml version="1.0" encoding="UTF-8"?>
-<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
-<plist version="1.0">
-<dict>
-  <key>Label</key><string>{self._label}</string>
-  <key>ProgramArguments</key>
-  <array>
-{words}
-  </array>
-  <key>RunAtLoad</key><true/>
-  <key>KeepAlive</key><dict><key>SuccessfulExit</key><false/></dict>
-  <key>ProcessType</key><string>Background</string>
-  <key>LowPriorityIO</key><true/>
-  <key>Nice</key><integer>10</integer>
-  <key>Umask</key><integer>63</integer>
-  <key>StandardErrorPath</key><string>{log}</string>
-</dict>
-</plist>
-"""
+        return plistlib.dumps(
+            {
+                "Label": self._label,
+                "ProgramArguments": list(self.command),
+                "RunAtLoad": True,
+                "KeepAlive": {"SuccessfulExit": False},
+                "ProcessType": "Background",
+                "LowPriorityIO": True,
+                "Nice": 10,
+                "Umask": 0o077,
+                "StandardErrorPath": os.fspath(self.home / "logs" / "service.log"),
+            }
+        ).decode()
 
     def install(self) -> None:
         """Write the property list and load it."""

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from backuppeer.cli.relaying import read_observe, read_relay_url
+from backuppeer.cli.descriptors import bound_connections
+from backuppeer.cli.relaying import describe_relay, read_observe, read_relay_url
 from backuppeer.cli.units import parse_size, write_size
 from backuppeer.clock import SystemClock
 from backuppeer.errors import UserError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from backuppeer.signaling.server.certificate import Certificate
     from backuppeer.signaling.server.notes import Notes
     from backuppeer.signaling.server.process import Keeping
-    from backuppeer.signaling.server.relaying import Relaying
+    from backuppeer.signaling.server.relay.relaying import Relaying
 
 CLUSTER_VARIABLE: Final = "BACKUPPEER_CLUSTER"
 
@@ -82,7 +83,7 @@ class Operating:
             raise UserError("--data keeps nothing where several nodes share a Valkey", hint=hint)
 
     def caps(self, stamp_bits: int) -> "Caps":
-        """Return the limits of the server.
+        """Return the limits of the server: no more connections than the system lets it have.
 
         Raises:
             UserError: there is no such limit, or it can't be that.
@@ -90,7 +91,7 @@ class Operating:
         """
         from backuppeer.signaling.server.caps import parse_caps  # noqa: PLC0415 - for this verb alone
 
-        return parse_caps(self.limits, stamp_bits=stamp_bits)
+        return bound_connections(parse_caps(self.limits, stamp_bits=stamp_bits))
 
     def keeping(self, caps: "Caps", data: Path | None, notes: "Notes | None") -> "Keeping":
         """Return where listings, messages and recovery notes are kept; `notes`: those of the folder, if there is one.
@@ -102,9 +103,9 @@ class Operating:
         from backuppeer.signaling.server.process import Keeping  # noqa: PLC0415 - websockets
 
         if self.cluster:
-            from backuppeer.signaling.server.shared import PREFIX, SharedEngine  # noqa: PLC0415 - an extra
-            from backuppeer.signaling.server.shared_notes import SharedNotes  # noqa: PLC0415
-            from backuppeer.signaling.server.store import Store  # noqa: PLC0415
+            from backuppeer.signaling.server.cluster.shared import PREFIX, SharedEngine  # noqa: PLC0415 - an extra
+            from backuppeer.signaling.server.cluster.shared_notes import SharedNotes  # noqa: PLC0415
+            from backuppeer.signaling.server.cluster.store import Store  # noqa: PLC0415
 
             store = Store(self.cluster, prefix=PREFIX)
             return Keeping(SharedEngine(store, caps, clock=SystemClock()), SharedNotes(store, caps.notes))
@@ -115,9 +116,13 @@ class Operating:
         engine = KeptEngine(data, caps, clock=clock) if data is not None else MemoryEngine(caps, clock=clock)
         return Keeping(engine, notes)
 
+    def describe_relay(self, relaying: "Relaying | None") -> str:
+        """Return what the server does for peers that can't reach each other."""
+        return describe_relay(relaying, self.relay_rate, is_shared=bool(self.cluster))
+
     def relaying(self) -> "Relaying | None":
         """Return what helps peers that can't reach each other; None: this server does not."""
-        from backuppeer.signaling.server.relaying import Relaying  # noqa: PLC0415 - iroh
+        from backuppeer.signaling.server.relay.relaying import Relaying  # noqa: PLC0415 - iroh
 
         # Of several nodes behind one name each relays for its own clients: who is to come there needs its own address.
         if not self.relay_rate or (self.cluster and not self.relay_url):

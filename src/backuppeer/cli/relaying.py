@@ -9,7 +9,7 @@ from backuppeer.errors import ProtocolViolation, UserError
 _OF_NODES: Final = "--relay-url gives each node a relay of its own"
 
 if TYPE_CHECKING:
-    from backuppeer.signaling.server.relaying import Relaying
+    from backuppeer.signaling.server.relay.relaying import Relaying
 
 
 def read_observe(text: str) -> tuple[tuple[str, int], ...]:

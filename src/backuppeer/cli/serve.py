@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import json
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -36,7 +35,7 @@ from backuppeer.agent.home.home import PROOFS, Home, sweep_unfinished
 from backuppeer.agent.home.keyring import HomeKeys, load_keys
 from backuppeer.agent.home.logbook import open_log
 from backuppeer.agent.home.state import State
-from backuppeer.agent.host.authorities import list_authorities
+from backuppeer.agent.host.authorities import find_authority, list_authorities
 from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.inviting import Inviting
@@ -79,17 +78,19 @@ from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.repute.convicts import Convicts
 from backuppeer.agent.repute.gaps import Gaps
 from backuppeer.agent.repute.hearing import Hearing
+from backuppeer.agent.repute.heirlooms import follow_carried
 from backuppeer.agent.repute.promised import promised_by
 from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.agent.repute.views import Views, make_views
+from backuppeer.cli.descriptors import use_descriptors
 from backuppeer.cli.routing import make_handlers
 from backuppeer.clock import Clock, SystemClock
 from backuppeer.control.openapi import build_openapi
 from backuppeer.control.server import build_app, serve_control
 from backuppeer.control.sockets import socket_path_for
 from backuppeer.errors import BackupPeerError
-from backuppeer.limits import OPEN_FILES, PASSPHRASE_BYTES, SWITCH_INTERVAL_S
+from backuppeer.limits import PASSPHRASE_BYTES, SWITCH_INTERVAL_S
 from backuppeer.signaling.proxying import use_nothing, use_proxy
 from backuppeer.transport.base import PathKind
 from backuppeer.trust.evidence import EvidenceLog
@@ -242,6 +243,7 @@ def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault:
     home, keys, state, clock = parts.home, parts.keys, parts.state, parts.clock
     shelf = open_or_set_aside(home.path / "receipts.db", Shelf, note=premises.notes.append)
     vault.self_set.shelf = shelf
+    vault.self_set.follow = partial(follow_carried, parts.views.heirs, partial(find_authority, state, premises))
     hearing, gaps = Hearing(shelf, clock, keys.peer), Gaps(shelf, state, keys.identity, clock)
     convicts = Convicts(shelf, evidence, home.path / PROOFS, clock)
     receipting = Receipting(state, keys, vault, shelf=shelf, gaps=gaps, clock=clock)
@@ -302,15 +304,6 @@ async def serve(home: Home, secret: bytes, *, on_start: Callable[[], None]) -> N
         await door
     await agent.close()
     _log.info("agent stopped")
-
-
-def use_descriptors() -> None:
-    """Take as many file descriptors as the system lets us have: the soft limit of most is 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # macOS has a second limit that it does not tell
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -213,12 +213,19 @@ PAGE_LISTINGS: Final = 50
 BROWSE_PER_SERVER: Final = 2000
 BROWSE_ALL_PER_SERVER: Final = 20_000
 """With `--all`: what one server may make a viewer hold."""
+VERIFIED_LISTINGS: Final = 20_000
+"""Listings whose signature a viewer does not verify again: all that one server hands out with `--all`, in 3 MiB."""
+BROWSE_SLICE_ROWS: Final = 50
+"""Hosts scored in one go, 10 ms; then whatever else the agent has to do has its turn. As many as a page has."""
 BROWSE_SOFT_S: Final = 1.75
 """Of the two seconds that a person waits at most for servers that hang, the command itself takes the rest (ADR 80)."""
 BROWSE_TELL_S: Final = 0.1
 """Rows that came are told after so long, where a server is still silent: what a person sees within half a second."""
 BROWSE_PATIENT_S: Final = 30.0
 """How long all rows of a server are waited for: 20,000 take 2 s of verification, and 40 MB of a slow line."""
+INBOX_HEARD: Final = 256
+"""Messages of one inbox that are heard of one server at once: twice what an honest one hands on."""
+INBOX_HEARD_PER_S: Final = 4.0
 SERVERS: Final = 16
 SERVER_URL_CHARS: Final = 256
 SERVER_CONNECT_S: Final = 5.0
@@ -226,6 +233,8 @@ HEALTH_BYTES: Final = 4 * KIB
 """Of a server's answer at `/health`: a few headers."""
 SERVER_HANDSHAKE_S: Final = 5.0
 """What a socket at the server may take to become a WebSocket (slow loris)."""
+SERVER_PING_S: Final = 20.0
+"""Each connection is pinged so often, and closed at the next ping when it did not answer the last."""
 SERVER_LISTINGS: Final = 200_000
 SERVER_INBOXES: Final = 400_000
 SERVER_STORED_MESSAGES: Final = 65536

@@ -10,7 +10,7 @@ from backuppeer.agent.peers.endpoint import whereabouts_of
 from backuppeer.clock import SystemClock
 from backuppeer.limits import RELAY_FRESH_S
 from backuppeer.signaling.asking import ask_relay, relay_url
-from backuppeer.signaling.server.relaying import Relaying
+from backuppeer.signaling.server.relay.relaying import Relaying
 from backuppeer.signaling.servers import may_lead_to
 from signaling.kit import TurnedClock, run, serving, until
 

@@ -25,7 +25,7 @@ from backuppeer.limits import (
 from backuppeer.proof.statements import TransportBinding, sign_statement
 from backuppeer.signaling.asking import is_proxied, relay_url
 from backuppeer.signaling.proxying import use_nothing, use_proxy
-from backuppeer.signaling.server.relaying import Relaying
+from backuppeer.signaling.server.relay.relaying import Relaying
 from backuppeer.transport.iroh import open_iroh
 from backuppeer.transport.memory import Network
 from signaling.kit import TurnedClock, dead_url, hanging, run, serving, until
@@ -172,6 +172,19 @@ def test_observers_that_are_silent_are_waited_for_once_in_minutes():
             assert await how_long(relays.attach()) >= RELAY_WAIT_S
             assert relays.home == server.url
             assert await how_long(relays.attach()) < RELAY_WAIT_S
+
+    run(scene())
+
+
+def test_who_dials_by_a_relay_waits_no_longer_for_observers_that_are_silent():
+    async def scene():
+        async with relaying() as (server, _), home(server.url) as (transport, relays):
+
+            async def stay_silent(*_):
+                await asyncio.Event().wait()
+
+            transport.observe = stay_silent
+            assert await asyncio.wait_for(relays.road(server.url), 4 * RELAY_WAIT_S) == relay_url(server.url)
 
     run(scene())
 

@@ -1,65 +1,55 @@
-"""Replies: what a host says to a knock that it opened, whatever that says (DESIGN 7).
+"""Replies to knocks on their way: side by side, and those by way of one server never held up by another one.
 
-Knows: the verdicts and their codes, the words for a no. Must not know: how a knock came, how the reply goes back.
+Knows: how many, how long, at which server a knock came. Must not know: what a reply says. A server that hangs, or that
+makes knocks by itself, so takes the time of its own replies alone; and none is kept longer than its knocker waits, so
+that those who are too many can't pile up.
 """
 
-from collections.abc import Callable
-from typing import Final
+import asyncio
+from collections.abc import Coroutine
 
-import structlog
-
-from backuppeer.agent.host.invites import InviteRefused
-from backuppeer.agent.host.requests import Requests
-from backuppeer.agent.host.telling import tell_peer
-from backuppeer.agent.peers.offers import Offer
-from backuppeer.agent.peers.wishes import wish_of_knock
-from backuppeer.errors import BackupPeerError, RejectedError, UntrustedError
-from backuppeer.ids import PeerId
-from backuppeer.proof.promises import write_promises
-from backuppeer.signaling.knock import (
-    INVITE_OVER,
-    OFFERS_OTHER,
-    REJECTED_BY_PERSON,
-    UNTRUSTED,
-    Knock,
-    KnockReply,
-    Verdict,
-)
-
-_log = structlog.get_logger()
-_CODES: Final = ((RejectedError, REJECTED_BY_PERSON), (UntrustedError, UNTRUSTED), (InviteRefused, INVITE_OVER))
-"""What the reply to a knock calls a no; any other is "refused"."""
-_MESSAGE_CHARS: Final = 160
+from backuppeer.errors import Unavailable
+from backuppeer.limits import KNOCK_REPLIES, KNOCK_REPLY_S
+from backuppeer.signaling.knock import Knock
+from backuppeer.signaling.pool import Pool
 
 
-def make_reply(
-    requests: Requests, knock: Knock, offer: Offer | None, *, check: Callable[[PeerId], None], now_ms: int
-) -> KnockReply:
-    """Decide on a knock, and return the reply; of one that is accepted, whereabouts are still to be added.
+class Replies:
+    """Those of one slot. One event loop."""
 
-    check: raises for an owner that is never granted a wish.
-    """
-    terms, code, message = wish_of_knock(knock), "", ""
-    try:
-        if knock.size_bytes:
-            check(PeerId(knock.owner))
-        verdict = requests.consider_knock(knock, offer)
-        if verdict is Verdict.PENDING and (other := requests.offer_to(knock)):
-            code, terms = OFFERS_OTHER, other
-    except BackupPeerError as exc:
-        code = next((code for sort, code in _CODES if isinstance(exc, sort)), "refused")
-        verdict, message = Verdict.REJECTED, tell_peer(exc)[:_MESSAGE_CHARS]
-        _log.info("wish refused", peer=knock.owner.hex()[:8], reason=exc.message)
-    return KnockReply(
-        host=knock.recipient,
-        owner=knock.owner,
-        nonce=knock.nonce,
-        verdict=verdict,
-        code=code,
-        message=message,
-        size_bytes=terms.size_bytes,
-        term_s=terms.term_s,
-        lock_s=terms.lock_s,
-        ext=write_promises(terms.promises),
-        issued_ms=now_ms,
-    )
+    def __init__(self) -> None:
+        self._places: dict[str, asyncio.Semaphore] = {}
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    @property
+    def count(self) -> int:
+        """How many are under way."""
+        return len(self._under_way)
+
+    def begin(self, work: Coroutine[None, None, None]) -> None:
+        """Do the work of one reply, beside others."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    def cancel(self) -> None:
+        """Leave none of those under way."""
+        for task in list(self._under_way):
+            task.cancel()
+        self._places.clear()
+
+    async def leave(self, pool: Pool, knock: Knock, sealed: bytes, *, server: str) -> None:
+        """Leave a sealed reply to a knock that came by way of `server`.
+
+        Raises:
+            NoSignaling: no server took it.
+            Unavailable: it took so long that nobody waits for it any more.
+
+        """
+        place = self._places.setdefault(server, asyncio.Semaphore(KNOCK_REPLIES))
+        try:
+            async with asyncio.timeout(KNOCK_REPLY_S), place:
+                # First where the knock came from: its reply inbox is surely open there.
+                await pool.deposit([server, *knock.servers], knock.reply_inbox, sealed)
+        except TimeoutError as exc:
+            raise Unavailable(f"the reply could not be left within {KNOCK_REPLY_S:g} s") from exc

@@ -45,6 +45,7 @@ class Caps:
     frame_bytes: int = limits.SIGNALING_CLIENT_FRAME_BYTES
     silence_s: float = limits.SERVER_INBOX_SILENCE_S
     handshake_s: float = limits.SERVER_HANDSHAKE_S
+    ping_s: float = limits.SERVER_PING_S
     grace_s: float = limits.LISTING_GRACE_S
     inbox_life_s: float = limits.INBOX_LIFE_S
     sweep_s: float = limits.SERVER_SWEEP_S

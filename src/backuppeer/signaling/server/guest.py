@@ -5,6 +5,8 @@ Knows: names that say nothing. Must not know: addresses.
 
 from typing import Protocol
 
+from backuppeer.signaling.messages import RelayIs
+
 
 class Guest(Protocol):
     """What the desk may know of where a connection comes from: nothing but names that say nothing."""
@@ -22,4 +24,8 @@ class Guest(Protocol):
 
     def strike(self) -> bool:
         """Count a breach of the protocol; return whether the network is kept out from now on."""
+        ...
+
+    def admit(self, transport: bytes) -> RelayIs:
+        """Admit a transport key to the relay, on the account of the network."""
         ...

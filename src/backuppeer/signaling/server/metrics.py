@@ -9,7 +9,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from backuppeer.signaling.server.relay import RelayCounters
+from backuppeer.signaling.server.relay.relay import RelayCounters
 
 _RELAY: Final = {
     "relay_clients": "Peers connected to the relay now",

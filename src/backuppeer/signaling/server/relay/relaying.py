@@ -14,8 +14,8 @@ from backuppeer.clock import Clock
 from backuppeer.errors import LocalError
 from backuppeer.signaling.messages import RelayIs
 from backuppeer.signaling.observers import ObserverPlace, pack_observer
-from backuppeer.signaling.server.admissions import Admissions
-from backuppeer.signaling.server.relay import Relay
+from backuppeer.signaling.server.relay.admissions import Admissions
+from backuppeer.signaling.server.relay.relay import Relay
 from backuppeer.transport.addresses import format_address
 from backuppeer.transport.iroh import Observer, open_observer
 
