@@ -112,7 +112,7 @@ def test_host_detached_ends_with_done(capsys, agent):
     code, lines = ask(capsys, "host", *terms, "--detach", "--yes", "--accept", "all")
     assert code == 0
     assert [line["event"] for line in lines] == ["offered", "done"]
-    assert set(lines[-1]) == {"event", "peer_id", "storage_bytes", "expires", "servers", "unlisted"}
+    assert set(lines[-1]) == {"event", "peer_id", "storage_bytes", "expires", "servers", "unlisted", "lan"}
     request = dummy.requests[0][1]
     assert (request.storage, request.duration_s, request.lock_s) == (50 * 10**9, 7200, 7 * 86400)
     assert request.store == str(Path.cwd() / "d")

@@ -54,11 +54,11 @@ def why_not() -> str:
         return f"not installed: {', '.join(missing)} (Debian: iproute2, nftables, procps)"
     name = f"bp{os.getpid()}probe"
     try:
-        _call("ip", "netns", "add", name)
+        call("ip", "netns", "add", name)
     except subprocess.CalledProcessError as exc:
         return f"network namespaces are not allowed here: {exc.stderr.decode().strip()[:100]}"
     try:
-        _call(
+        call(
             "ip",
             "netns",
             "exec",
@@ -69,11 +69,11 @@ def why_not() -> str:
     except subprocess.CalledProcessError as exc:
         return f"nftables can't translate addresses here: {exc.stderr.decode().strip()[:100]}"
     finally:
-        _call("ip", "netns", "del", name)
+        call("ip", "netns", "del", name)
     return ""
 
 
-def _call(*words: str) -> None:
+def call(*words: str) -> None:
     subprocess.run(words, check=True, capture_output=True, timeout=30)
 
 
@@ -179,10 +179,10 @@ class Lab:
             self.recorder.close()
         for name in self._namespaces:
             with contextlib.suppress(subprocess.CalledProcessError):
-                _call("ip", "netns", "del", name)
+                call("ip", "netns", "del", name)
 
     def run(self, namespace: str, *words: str) -> None:
-        _call("ip", "netns", "exec", namespace, *words)
+        call("ip", "netns", "exec", namespace, *words)
 
     def address(self, namespace: str, device: str, address: str, prefix: int) -> None:
         """Give a device an address; IPv6 without the second in which the kernel looks whether another has it."""
@@ -203,7 +203,7 @@ class Lab:
 
     def _add_namespace(self, name: str) -> str:
         full = f"bp{os.getpid()}{self.version}{name}"
-        _call("ip", "netns", "add", full)
+        call("ip", "netns", "add", full)
         self._namespaces.append(full)
         self.run(full, "ip", "link", "set", "dev", "lo", "up")
         return full
@@ -221,7 +221,7 @@ class Lab:
         self.route(namespace, "default", "via", SERVER[self.version], "dev", device, "onlink")
 
     def _cable(self, one: str, at_one: str, other: str, at_other: str) -> None:
-        _call("ip", "link", "add", at_one, "netns", one, "type", "veth", "peer", "name", at_other, "netns", other)
+        call("ip", "link", "add", at_one, "netns", one, "type", "veth", "peer", "name", at_other, "netns", other)
         self.run(one, "ip", "link", "set", "dev", at_one, "up")
         self.run(other, "ip", "link", "set", "dev", at_other, "up")
 

@@ -29,6 +29,7 @@ from backuppeer.agent.host.inviting import Inviting
 from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
+from backuppeer.agent.host.presence import Presence
 from backuppeer.agent.host.receipting import Countersigning
 from backuppeer.agent.host.reciprocity import Reciprocity
 from backuppeer.agent.host.requests import Requests
@@ -122,6 +123,7 @@ class HostSide:
     reciprocity: Reciprocity
     succeeding: Succeeding
     inviting: Inviting
+    presence: Presence
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,17 +209,16 @@ class Agent:
         self.spawn(self.host.hosting.resume())
         if self.host.premises.directory is not None and self.host.hosting.offer is None:
             self.spawn(parts.relays.attach())  # owners can't knock here: they come to the relay, or not at all
-        self.spawn(self.host.sweeping.run())
-        self.spawn(self.host.scrubbing.run())
-        self.spawn(self.host.noting.run())
+        for work in (self.host.sweeping.run(), self.host.scrubbing.run(), self.host.noting.run()):
+            self.spawn(work)
         self.spawn(self._follow_again())
         self.spawn(self.host.inviting.run())
         self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
         self.spawn(self.owner.timekeeper.run())
-        self.spawn(self.owner.lookout.run())
-        self.spawn(self.owner.lookout.call())
-        self.spawn(self.owner.lookout.condense())
+        lookout = self.owner.lookout
+        for work in (lookout.run(), lookout.call(), lookout.condense(), self.host.presence.run()):
+            self.spawn(work)
 
     async def _clear_old(self) -> None:
         """Remove what a move of the store that was killed left in the old place."""
@@ -235,6 +236,7 @@ class Agent:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.host.presence.close()
         await self.host.hosting.close()
         await parts.sessions.close_all()
         await parts.relays.close()

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.lan import Lan, say_places
 from backuppeer.cli.promises import say_times
 from backuppeer.cli.render import (
     Column,
@@ -47,6 +48,7 @@ _COLUMNS: Final = (
 _A_FRIEND: Final = "`backup-peer host --storage 50GB` on the other machine offers space"
 _HOSTS: Final = frozenset({"host", "both"})
 """Roles of those who keep data for this home."""
+_NEAR: Final = "⌂"
 _FORKED: Final = (
     "signed two different offers under one number, which no program does: its key seems to be in two places. Ask its "
     "person by another way before you send it anything"
@@ -70,12 +72,12 @@ def browse(  # noqa: PLR0913 - one parameter per option
     sort: Annotated[str, typer.Option(metavar="|".join(_SORTS), help="What comes first.")] = "trust",
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="Show at most this many.")] = 0,
     everybody: Annotated[bool, typer.Option("--all", help="Read every page of every server.")] = False,
+    lan: Lan = None,
     watch: Annotated[bool, typer.Option("--watch", help="Keep the list up to date until Ctrl-C.")] = False,
 ) -> int:
     """Ask all servers and show the rows."""
     context = context_of(ctx)
-    if sort not in _SORTS:
-        raise UserError(f"can't sort by {sort[:40]!r}", hint=f"for example: `backup-peer browse --sort {_SORTS[1]}`")
+    _check_sort(sort)
     request = BrowseRequest(
         servers=context.servers(),
         min_trust=parse_share(min_trust),
@@ -85,6 +87,7 @@ def browse(  # noqa: PLR0913 - one parameter per option
         sort=sort,
         limit=limit,
         all=everybody,
+        lan=lan,
     )
     client = context.client()
     shown: set[str] = set()
@@ -102,9 +105,18 @@ def browse(  # noqa: PLR0913 - one parameter per option
     return 0
 
 
+def _check_sort(sort: str) -> None:
+    if sort not in _SORTS:
+        raise UserError(f"can't sort by {sort[:40]!r}", hint=f"for example: `backup-peer browse --sort {_SORTS[1]}`")
+
+
+def _say_asking(request: BrowseRequest) -> str:
+    return f"asking {format_count(len(request.servers), 'server')} …" if request.servers else "looking around …"
+
+
 def _ask(context: Context, client: Client, request: BrowseRequest) -> list[BrowseRow]:
     with Spinner(context.screen) as spinner:
-        spinner.show(f"asking {format_count(len(request.servers or []), 'server')} …")
+        spinner.show(_say_asking(request))
         return client.call("browse", request, list[BrowseRow])
 
 
@@ -112,7 +124,7 @@ def _ask_live(context: Context, client: Client, request: BrowseRequest, shown: s
     """Ask, and show what came while a server is still silent; `shown` gets the ids of these rows."""
     screen = context.screen
     with Spinner(screen) as spinner:
-        spinner.show(f"asking {format_count(len(request.servers or []), 'server')} …")
+        spinner.show(_say_asking(request))
         for event in client.work("browse/live", request):
             if event.event == EventName.DONE:
                 return convert_json(event.data, BrowseDone).offers
@@ -159,6 +171,8 @@ def _show(context: Context, rows: Sequence[BrowseRow], request: BrowseRequest, *
     screen.line()
     # Who keeps data for this home need not be told to choose them.
     mine = {peer: row for peer, row in peers.items() if row.role in _HOSTS}
+    if any(row.lan for row in rows):
+        screen.line(f"{_NEAR} = in this network: reached without any server", hang=4)
     if any(row.peer_id in peers and peers[row.peer_id].verified for row in rows):
         screen.line("♥ = you compared id or safety words with the person", hang=4)
     screen.line(f"{format_count(len(rows), 'host')} · {_suggest(rows, request.min_storage, mine)}", hang=2)
@@ -182,10 +196,10 @@ def _show_nobody(context: Context, request: BrowseRequest) -> None:
     """Say that nobody is shown, who was seen all the same, and what a newcomer does then."""
     screen = context.screen
     if not _is_filtered(request):
-        screen.line("nobody offers space at these servers yet")
+        screen.line(f"nobody offers space {say_places(context, request.servers, request.lan)} yet")
         screen.hint(f"ask a friend: {_A_FRIEND}; or name more servers with --server")
         return
-    everybody = BrowseRequest(servers=request.servers, all=request.all)
+    everybody = BrowseRequest(servers=request.servers, all=request.all, lan=request.lan)
     seen = _ask(context, context.client(), everybody)
     if not seen:
         screen.line("nobody offers space like that right now")
@@ -247,10 +261,14 @@ def _say_mine(hosts: Sequence[PeerRow]) -> str:
     return f"{said}; `backup-peer peers renew {write_peer(ended.peer_id, ended.alias)}` takes your notice back"
 
 
+def _mark(row: BrowseRow, friends: set[str]) -> str:
+    return (f"{_NEAR} " if row.lan else "") + ("♥ " if row.peer_id in friends else "")
+
+
 def _cells(row: BrowseRow, now_s: float, friends: set[str]) -> list[str]:
     return [
         shorten_id(row.peer_id),
-        ("♥ " if row.peer_id in friends else "") + (escape_line(row.alias) or "-"),
+        _mark(row, friends) + (escape_line(row.alias) or "-"),
         format_trust(row.trust, row.trust_level, row.capped),
         format_size(row.free_bytes),
         escape_line(row.region) or "-",

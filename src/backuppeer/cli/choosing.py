@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from backuppeer.cli.context import Context
+from backuppeer.cli.lan import Lan
 from backuppeer.cli.render import escape_line, format_count, format_trust, name_peer
 from backuppeer.cli.screen import BOLD, Screen
 from backuppeer.cli.spinner import Spinner
@@ -27,11 +28,15 @@ _LABEL: Final = 14
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """best: the best host is to be proposed, one of `region` if that is not empty. trial: a trial is asked for."""
+    """best: the best host is to be proposed, one of `region` if that is not empty. trial: a trial is asked for.
+
+    lan: whether the local network is asked, too; None: as configured.
+    """
 
     best: bool
     region: str
     trial: bool
+    lan: bool | None = None
 
 
 def choose(
@@ -41,9 +46,10 @@ def choose(
     trial: Annotated[
         bool, typer.Option("--trial", help=f"Ask for {format_size(TRIAL_BYTES)} for 30 days, to see how the host does.")
     ] = False,
+    lan: Lan = None,
 ) -> Choice:
     """Return what the options say."""
-    return Choice(best, region, trial)
+    return Choice(best, region, trial, lan)
 
 
 def read_storage(choice: Choice, storage: str) -> int:
@@ -101,7 +107,7 @@ def pick_peer(context: Context, choice: Choice, peer: str, storage: int) -> str:
         return peer
     with Spinner(context.screen) as spinner:
         spinner.show("looking for the best host …")
-        request = BestRequest(servers=context.servers(), storage=storage, region=choice.region)
+        request = BestRequest(servers=context.servers(), storage=storage, region=choice.region, lan=choice.lan)
         found = context.client().call("connect/best", request, BestChoice)
     context.screen.event("proposed", msgspec.to_builtins(found))
     if not context.screen.json:

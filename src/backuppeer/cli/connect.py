@@ -98,6 +98,7 @@ def connect(  # noqa: PLR0913 - one parameter per option
         term_s=read_term(choice, term),
         lock_s=parse_duration(lock) if lock else None,
         promises=read_promises(reciprocity, audit_budget, egress_budget, availability),
+        lan=choice.lan,
     )
     request.peer = pick_peer(context, choice, wanted.peer, request.storage)
     return _connect(context, request, wanted, is_trial=choice.trial)
@@ -110,7 +111,7 @@ def _connect(context: Context, request: ConnectRequest, wanted: Wanted, *, is_tr
         spinner.show(_WORDS["searching"].format(peer=request.peer))
         plan = client.call(
             "connect/plan",
-            ConnectPlanRequest(servers=request.servers, peer=request.peer, name=request.name),
+            ConnectPlanRequest(servers=request.servers, peer=request.peer, name=request.name, lan=request.lan),
             ConnectPlan,
         )
     called = name_peer(plan.peer_id, request.name or plan.alias)

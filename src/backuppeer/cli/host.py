@@ -1,13 +1,15 @@
 """`host`: offer space to others, and watch who asks. A view on the agent: leaving it does not end the hosting."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import typer
 
 from backuppeer.agent.peers.offers import check_storage
 from backuppeer.cli import moving, retiring
 from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.groups import takes
+from backuppeer.cli.lan import Lan
 from backuppeer.cli.promises import (
     AuditBudget,
     Availability,
@@ -72,7 +74,26 @@ _Accept = Annotated[str, typer.Option(metavar="|".join(_POLICIES), help="Who get
 _MinTrust = Annotated[
     str, typer.Option(metavar="0.6", help="Refuse owners whom you trust less as hosts, without a question.")
 ]
-_Unlisted = Annotated[bool, typer.Option("--unlisted", help="No server lists it: invited peers alone find it.")]
+
+
+class Sight(NamedTuple):
+    """Who may see the slot: nobody without an invite, and whether the local network may, None as configured."""
+
+    unlisted: bool
+    lan: bool | None
+
+
+def choose_sight(
+    *,
+    unlisted: Annotated[
+        bool, typer.Option("--unlisted", help="No server lists it: invited peers alone find it.")
+    ] = False,
+    lan: Lan = None,
+) -> Sight:
+    """Return what the options say."""
+    if unlisted and lan:
+        raise UserError("a slot is unlisted, or shown in this network", hint="leave out --unlisted, or --lan")
+    return Sight(unlisted, lan)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -80,6 +101,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(name="host", help=_HELP)(host)
 
 
+@takes(choose_sight, into="sight")
 def host(  # noqa: PLR0913 - one parameter per option
     ctx: typer.Context,
     *,
@@ -95,7 +117,7 @@ def host(  # noqa: PLR0913 - one parameter per option
     egress_budget: EgressBudget = "",
     availability: Availability = "",
     min_trust: _MinTrust = "0",
-    unlisted: _Unlisted = False,
+    sight: Sight,
     detach: Annotated[bool, typer.Option("--detach", help="Return once the slot is on offer.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Withdraw the slot; accepted data is still served.")] = False,
     retire: Annotated[bool, typer.Option("--retire", help="End all agreements with notice, and host no more.")] = False,
@@ -105,10 +127,9 @@ def host(  # noqa: PLR0913 - one parameter per option
     context = context_of(ctx)
     if stop or retire or move_store:
         return _change(context, is_retiring=retire, move_store=move_store)
-    _check(storage, accept)
     request = HostRequest(
         servers=context.servers(),
-        storage=parse_size(storage),
+        storage=_read_storage(storage, accept),
         duration_s=read_span(duration, "--duration"),
         term_s=read_span(term, "--term") or TERM_DEFAULT_S,
         lock_s=parse_duration(lock) if lock else LOCK_DEFAULT_S,
@@ -118,7 +139,8 @@ def host(  # noqa: PLR0913 - one parameter per option
         region=region,
         detach=detach,
         min_trust=parse_share(min_trust),
-        unlisted=unlisted,
+        unlisted=sight.unlisted,
+        lan=sight.lan,
     )
     return _begin(context, request)
 
@@ -136,7 +158,7 @@ def _begin(context: Context, request: HostRequest) -> int:
     return _offer(context, client, request)
 
 
-def _check(storage: str, accept: str) -> None:
+def _read_storage(storage: str, accept: str) -> int:
     if accept not in _POLICIES:
         raise UserError(
             f"no such policy: {accept[:40]!r}", hint="for example: `backup-peer host --storage 50GB --accept ask`"
@@ -146,6 +168,7 @@ def _check(storage: str, accept: str) -> None:
             "how much space? --storage is missing",
             hint="for example: `backup-peer host --storage 50GB`; with --duration 2h it ends by itself",
         )
+    return parse_size(storage)
 
 
 def _absolute(store: str) -> str:
@@ -174,6 +197,8 @@ def _agree(context: Context, request: HostRequest, plan: HostPlan) -> None:
             "whom you invite" if request.unlisted else who.get(request.accept, "anybody who asks, without a question")
         )
         screen.aside(f"  · space goes to {whom}", hang=4)
+        if plan.lan:
+            screen.aside("  · machines in the same network see it, too, without any server", hang=4)
         for said in say_refused(request.min_trust):
             screen.aside(f"  · {said}", hang=4)
         kept, locked = format_duration(request.term_s or 0), format_duration(request.lock_s or 0)
@@ -241,6 +266,10 @@ class _HostView:
         first, self.offered = self.offered is None, offered
         if first:
             self._screen.line(_describe_offer(self._screen, offered), hang=2)
+            if offered.lan:
+                self._screen.line(
+                    f"  machines in the same network see it: announced at {', '.join(offered.lan)}", hang=4
+                )
             if offered.unlisted:
                 self._screen.line("  nobody finds it without an invite: `backup-peer invite create`", hang=4)
         self._show_waiting()
@@ -290,8 +319,15 @@ def _describe_offer(screen: Screen, offered: HostResult) -> str:
     until = f"until {format_moment(offered.expires)}" if offered.expires else "until you stop it"
     size = format_size(offered.storage_bytes)
     tick = screen.paint("✓", GREEN)
-    where = f"{'unlisted, by way of' if offered.unlisted else 'on'} {format_count(len(offered.servers), 'server')}"
+    where = _say_where(offered)
     return f"{tick} offering {size} {where} {until}, as {shorten_id(offered.peer_id)}"
+
+
+def _say_where(offered: HostResult) -> str:
+    servers = format_count(len(offered.servers), "server")
+    if not offered.lan:
+        return f"{'unlisted, by way of' if offered.unlisted else 'on'} {servers}"
+    return f"on {servers} and in this network" if offered.servers else "in this network"
 
 
 def _withdraw(context: Context) -> int:

@@ -103,6 +103,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     audits: str | None
     passphrase_command: str | None
     share_receipts: str | None = msgspec.field(name="trust.share_receipts")
+    lan: str | None = msgspec.field(name="network.lan")
 
 
 class Setting(msgspec.Struct, kw_only=True):

@@ -23,7 +23,13 @@ from backuppeer.agent.agent import Agent, HostSide, OwnerSide, Parts, Repute
 from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
-from backuppeer.agent.home.config import bind_addresses, is_loopback_only, may_share_receipts, read_config
+from backuppeer.agent.home.config import (
+    bind_addresses,
+    is_loopback_only,
+    may_share_receipts,
+    may_use_lan,
+    read_config,
+)
 from backuppeer.agent.home.heir import settle_succession
 from backuppeer.agent.home.home import PROOFS, Home, sweep_unfinished
 from backuppeer.agent.home.keyring import HomeKeys, load_keys
@@ -36,6 +42,7 @@ from backuppeer.agent.host.inviting import Inviting
 from backuppeer.agent.host.moving import Moving
 from backuppeer.agent.host.noting import Noting
 from backuppeer.agent.host.premises import Premises
+from backuppeer.agent.host.presence import Presence
 from backuppeer.agent.host.receipting import Countersigning
 from backuppeer.agent.host.reciprocity import Reciprocity
 from backuppeer.agent.host.requests import Requests
@@ -62,6 +69,7 @@ from backuppeer.agent.peers.endpoint import make_binding, open_transport, wherea
 from backuppeer.agent.peers.exchange import Exchange
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
+from backuppeer.agent.peers.neighbours import Neighbours
 from backuppeer.agent.peers.opinions import Opinions
 from backuppeer.agent.peers.partners import Reach, addresses_of
 from backuppeer.agent.peers.relays import Relays
@@ -115,8 +123,8 @@ async def compose(home: Home, secret: bytes) -> Agent:
     hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     announcing = Announcing(state, keys, transport, clock)
-    reach, contacting, relays = _make_reach(state, sessions, standing, announcing, clock=clock)
-    market, knocking = _make_knocking(state, keys, views, relays, announcing=announcing)
+    reach, contacting, relays = _make_reach(home, state, sessions, standing, announcing=announcing)
+    market, knocking = _make_knocking(state, keys, views, relays, announcing=announcing, neighbours=reach.neighbours)
     connecting = Connecting(state, keys, clock, reach=reach, knocking=knocking)
     binding = partial(make_binding, transport, keys, clock, relays)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
@@ -130,7 +138,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     owed = _make_reciprocity(Reciprocity(state, premises, clock, own=keys.peer), serving, requests)
     heirs = Succeeding(state, premises, requests, views.heirs)
     _join_succeeding(heirs, serving, sweeping, owed, noting=noting, hosting=hosting, by=(connecting, revising))
-    further = (*terms, Moving(premises), owed, heirs, _make_inviting(keys, clock, hosting, requests))
+    further = (*terms, Moving(premises), owed, heirs, *_make_findable(home, keys, hosting, requests, premises=premises))
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *further)
     audits = _make_audits(home, keys, state, vault, by=(reach, announcing, revising))
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
@@ -147,23 +155,25 @@ def _make_standing(state: State, evidence: EvidenceLog, clock: Clock) -> tuple[S
 
 
 def _make_reach(
-    state: State, sessions: Sessions, standing: Standing, announcing: Announcing, *, clock: Clock
+    home: Home, state: State, sessions: Sessions, standing: Standing, *, announcing: Announcing
 ) -> tuple[Reach, Contacting, Relays]:
+    clock = announcing.clock
     reach, contacting = Reach(state, sessions, loopback=is_loopback_only()), Contacting(standing, clock)
     reach.before_dial, reach.check = announcing.follow, announcing.check
-    reach.on_missed = contacting.missed
+    reach.on_missed, reach.neighbours = contacting.missed, Neighbours(state, clock, bind_addresses())
+    reach.neighbours.is_set = partial(may_use_lan, home)
     relays = Relays(announcing.transport, clock, loopback=is_loopback_only())
     relays.is_relayed = lambda: any(s.connection.path().kind is PathKind.RELAYED for s in sessions.all())
     return reach, contacting, relays
 
 
 def _make_knocking(
-    state: State, keys: HomeKeys, views: Views, relays: Relays, *, announcing: Announcing
+    state: State, keys: HomeKeys, views: Views, relays: Relays, *, announcing: Announcing, neighbours: Neighbours | None
 ) -> tuple[Market, Knocking]:
-    market = Market(state, announcing.clock, keys.peer, views=views)
+    market = Market(state, announcing.clock, keys.peer, views=views, neighbours=neighbours)
     ends = partial(whereabouts_of, announcing.transport, announcing.clock, relays)
     knocking = Knocking(state, keys.identity, announcing.clock, market=market, ends=ends)
-    knocking.as_whom = announcing.identity_at
+    knocking.as_whom, knocking.neighbours = announcing.identity_at, neighbours
     return market, knocking
 
 
@@ -198,10 +208,15 @@ def _join_succeeding(
         asking.choose_authority = made.choose_authority
 
 
-def _make_inviting(keys: HomeKeys, clock: Clock, hosting: Hosting, requests: Requests) -> Inviting:
+def _make_findable(
+    home: Home, keys: HomeKeys, hosting: Hosting, requests: Requests, *, premises: Premises
+) -> tuple[Inviting, Presence]:
+    clock = SystemClock()
+    presence = Presence(hosting, premises, clock, bind_addresses())
+    presence.is_set, hosting.show_near = partial(may_use_lan, home), presence.settle
     inviting = Inviting(keys.identity, clock, hosting=hosting, invites=requests.invites)
     requests.invites.on_change, inviting.is_partner = inviting.wake, requests.is_partner
-    return inviting
+    return inviting, presence
 
 
 def _make_audits(

@@ -10,7 +10,7 @@ from backuppeer.cli.render import escape_line, escape_name, format_count, format
 from backuppeer.cli.screen import GREEN, RED, YELLOW, Screen
 from backuppeer.cli.units import format_size
 from backuppeer.control.alarms import SeenAlarms
-from backuppeer.control.api import HostingState, Nothing, StatusResult, StoringState
+from backuppeer.control.api import HostingState, LanState, Nothing, StatusResult, StoringState
 from backuppeer.control.proven import AuditRow
 from backuppeer.control.scheduling import ScheduledSet
 from backuppeer.control.servers import ServerState
@@ -73,6 +73,8 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
         yield "servers    none"
     if result.network:
         yield f"network    {escape_line(result.network)}"
+    if lan := _describe_lan(result.lan):
+        yield f"lan        {lan}"
     yield f"sessions   {result.sessions}{f', {result.relayed} of them relayed' if result.relayed else ''}"
     yield f"hosting    {_describe_hosting(result.hosting)}"
     if result.storing.hosts:
@@ -82,6 +84,17 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
     for number, kept in enumerate(result.scheduled):
         yield f"{'' if number else 'schedule':<{_LABEL}}{_describe_schedule(screen, kept)}"
     yield f"snapshots  {result.snapshots}{_READ_ONLY if result.read_only else ''}"
+
+
+def _describe_lan(lan: LanState) -> str:
+    """Return what is known of the local network; empty while it is not used."""
+    where = f"announced at {', '.join(map(escape_line, lan.announced))}" if lan.announced else ""
+    if where and not lan.on:
+        where += " for the slot alone"
+    parts = ["on" if lan.on else "", where]
+    if lan.on or lan.seen:
+        parts.append(f"{format_count(len(lan.seen), 'host') if lan.seen else 'no host'} seen there lately")
+    return ", ".join(filter(None, parts))
 
 
 def _describe_waiting(result: StatusResult) -> Iterator[str]:

@@ -73,6 +73,16 @@ class StoringState(msgspec.Struct, kw_only=True):
     """Agreed and not used: under agreements that end, and at hosts that may get no more now (bar, stranger's cap)."""
 
 
+class LanState(msgspec.Struct, kw_only=True):
+    """What this home does in its local networks. on: the setting `network.lan`."""
+
+    on: bool = False
+    announced: list[str] = []
+    """Addresses at which it is announced now."""
+    seen: list[str] = []
+    """Ids of the hosts that looks of the last ten minutes found there."""
+
+
 class StatusResult(msgspec.Struct, kw_only=True):
     """`status`."""
 
@@ -97,6 +107,7 @@ class StatusResult(msgspec.Struct, kw_only=True):
     """Sets that the agent backs up by itself."""
     network: str = ""
     """What lies before this machine, as servers see it, and at whose relay it is found; empty: not known."""
+    lan: LanState = msgspec.field(default_factory=LanState)
 
 
 class PeerRow(msgspec.Struct, kw_only=True):
@@ -162,6 +173,8 @@ class BrowseRow(msgspec.Struct, kw_only=True):
     """As in `peers`; the strongest reason of the trust, a clause about the peer."""
     forked: bool = False
     """The host signed two different offers under one number: its key seems to be in two places."""
+    lan: bool = False
+    """It was seen in the local network."""
 
 
 class PendingRequest(msgspec.Struct, kw_only=True):
@@ -252,6 +265,8 @@ class BrowseRequest(Request):
     sort: str = "trust"
     limit: int = 0
     all: bool = False
+    lan: bool | None = None
+    """Whether to look in the local network, too; None = as the settings say."""
 
 
 class PeerRequest(Request):
@@ -318,6 +333,8 @@ class HostRequest(Request):
     """Owners whose trust as hosts is below are refused without a question; 0 to 1."""
     unlisted: bool = False
     """No server shows it."""
+    lan: bool | None = None
+    """Whether the local network may see it, if it is listed; None = as the settings say."""
 
 
 class HostPlan(msgspec.Struct, kw_only=True):
@@ -325,6 +342,8 @@ class HostPlan(msgspec.Struct, kw_only=True):
 
     listed_bytes: int
     agreed_bytes: int
+    lan: bool = False
+    """Machines in the same network will see it."""
 
 
 class HostResult(msgspec.Struct, kw_only=True):
@@ -335,6 +354,8 @@ class HostResult(msgspec.Struct, kw_only=True):
     expires: str
     servers: list[str]
     unlisted: bool = False
+    lan: list[str] = []
+    """Addresses at which it is announced in local networks."""
 
 
 class ConnectRequest(Request):
@@ -350,6 +371,8 @@ class ConnectRequest(Request):
     lock_s: int | None = None
     promises: PromiseWish = NO_WISH
     confirmed: bool = False
+    lan: bool | None = None
+    """As in `browse`."""
 
 
 class ConnectResult(msgspec.Struct, kw_only=True):

@@ -13,6 +13,8 @@ class ConnectPlanRequest(PeerRequest):
     """`connect` before its question: `name` is checked before a person says yes."""
 
     name: str = ""
+    lan: bool | None = None
+    """As in `browse`."""
 
 
 class ConnectPlan(msgspec.Struct, kw_only=True):
@@ -43,6 +45,8 @@ class BestRequest(Request):
 
     storage: int
     region: str = ""
+    lan: bool | None = None
+    """As in `browse`."""
 
 
 class BestChoice(msgspec.Struct, kw_only=True):

@@ -40,6 +40,7 @@ class Domain(bytes, Enum):
     REQUEST = _constant(b"backuppeer v1 request")
     PARTY = _constant(b"backuppeer v1 party")
     INVITE = _constant(b"backuppeer v1 invite")
+    RECOGNITION = _constant(b"backuppeer v1 recognition")
 
 
 def hash_keyed(key: bytes, data: Buffer) -> bytes:

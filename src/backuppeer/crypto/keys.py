@@ -18,6 +18,7 @@ like.
 
     custody                         not of the tree: AEAD key under which a secret lies in a file (`custody`)
     invite name, inbox, card, proof not of the tree: of an invite's own secret (`invitation`)
+    recognition tag, answer         not of the tree: of what two partners agreed on (`recognition`)
 
 Each arrow is HKDF-SHA256(ikm = parent, salt, info = label ‖ 0x00 ‖ context), 32 bytes unless said. No label contains a
 zero byte, so `info` has one reading only.
@@ -66,6 +67,8 @@ class Label(bytes, Enum):
     INVITE_INBOX = b"backuppeer/v1/invite-inbox"
     INVITE_CARD = b"backuppeer/v1/invite-card"
     INVITE_PROOF = b"backuppeer/v1/invite-proof"
+    RECOGNITION_TAG = b"backuppeer/v1/recognition-tag"
+    RECOGNITION_ANSWER = b"backuppeer/v1/recognition-answer"
 
 
 def derive_key(secret: bytes, label: Label, *, context: bytes = b"", salt: bytes = b"", length: int = 32) -> bytes:

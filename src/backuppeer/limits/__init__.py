@@ -10,6 +10,7 @@ from backuppeer.limits.audits import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.engine import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.format import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.invites import *  # noqa: F403 - this is its whole purpose
+from backuppeer.limits.lan import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.network import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.peers import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.receipts import *  # noqa: F403 - this is its whole purpose

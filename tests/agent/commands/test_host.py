@@ -27,6 +27,7 @@ def make_host(sweeping, scrubbing, ending, waiving):
     return SimpleNamespace(
         requests=SimpleNamespace(),
         hosting=SimpleNamespace(offer=None),
+        presence=SimpleNamespace(is_shown=lambda: False),
         sweeping=sweeping,
         scrubbing=scrubbing,
         ending=ending,

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from agent.loops import SetClock
-from backuppeer.agent.home.config import Config, change_config, may_share_receipts, read_config, value_of
+from backuppeer.agent.home.config import Config, change_config, may_share_receipts, may_use_lan, read_config, value_of
 from backuppeer.agent.home.config_writer import write_config
 from backuppeer.agent.home.home import Home, write_private
 from backuppeer.agent.home.keyring import (
@@ -265,3 +265,16 @@ def test_receipts_are_shared_unless_the_settings_say_no_or_can_not_be_read(tmp_p
         change_config(read_config(home), key, "maybe")
     home.config.write_text("trust = 1")
     assert not may_share_receipts(home)
+
+
+def test_the_local_network_is_used_only_where_the_settings_can_be_read_and_say_yes(tmp_path):
+    home, key = Home(tmp_path), "network.lan"
+    assert not may_use_lan(home)
+    for text, used in (("yes", True), ("no", False), ("", False)):
+        write_config(home, change_config(read_config(home), key, text))
+        assert (value_of(read_config(home), key) or "", may_use_lan(home)) == (text, used)
+    assert "[network]" not in home.config.read_text()
+    with pytest.raises(UserError, match="neither yes nor no"):
+        change_config(read_config(home), key, "perhaps")
+    home.config.write_text("[network]\nlan = true")
+    assert not may_use_lan(home)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from backuppeer.agent.agent import Agent
+from backuppeer.agent.peers.neighbours import use_lan
 from backuppeer.agent.reporter import Emit
 from backuppeer.clock import format_time
 from backuppeer.control.api import BrowseRequest, BrowseRow, Nothing
@@ -28,10 +29,12 @@ class BrowseCommands:
 
     async def browse(self, request: BrowseRequest, _: Emit) -> list[BrowseRow]:
         """Return hosts on offer."""
+        use_lan(request.lan)
         return await self._agent.owner.market.browse(self._agent.servers(request.servers), request)
 
     async def live(self, request: BrowseRequest, emit: Emit) -> BrowseDone:
         """Return hosts on offer; what came while a server is still silent is told beforehand."""
+        use_lan(request.lan)
         news: list[BrowseRow] = []
         servers = self._agent.servers(request.servers)
         asking = asyncio.create_task(self._agent.owner.market.browse(servers, request, on_rows=news.extend))

@@ -10,6 +10,7 @@ from typing import Final
 
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.home.identity_alarms import doubts_about
+from backuppeer.agent.peers.neighbours import use_lan
 from backuppeer.agent.reporter import Emit
 from backuppeer.control.api import BrowseRequest, BrowseRow
 from backuppeer.control.choosing import BestChoice, BestRequest
@@ -41,6 +42,7 @@ class ChooseCommands:
         """
         # All of them are looked at: whether there is a better one is just what was asked.
         wanted = BrowseRequest(all=True)
+        use_lan(request.lan)
         rows = await self._agent.owner.market.browse(self._agent.servers(request.servers), wanted)
         hosts = [host for _, host, _ in self._parts.state.agreements()]
         objections = [self._find_objection(row, request, hosts) for row in rows]

@@ -39,6 +39,7 @@ from backuppeer.clock import format_time
 from backuppeer.control.alarms import SeenAlarms
 from backuppeer.control.api import (
     HostingState,
+    LanState,
     Nothing,
     PeerRequest,
     PeerRow,
@@ -90,6 +91,15 @@ class HomeCommands:
             relayed=sum(s.connection.path().kind is PathKind.RELAYED for s in self._parts.sessions.all()),
             scheduled=self._agent.owner.timekeeper.describe(),
             network=describe_network(self._parts.relays.nat, self._parts.relays.home),
+            lan=self._lan_state(),
+        )
+
+    def _lan_state(self) -> LanState:
+        neighbours = self._agent.owner.market.neighbours
+        return LanState(
+            on=neighbours.is_set(),
+            announced=self._agent.host.presence.places(),
+            seen=[format_peer_id(peer) for peer in neighbours.seen() if peer != self._parts.keys.peer],
         )
 
     async def see(self, _: Nothing, __: Emit) -> SeenAlarms:

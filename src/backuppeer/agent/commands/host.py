@@ -12,6 +12,7 @@ from backuppeer.agent.agent import Agent, default_store
 from backuppeer.agent.commands.home import hosting_state
 from backuppeer.agent.commands.inviting import name_invite
 from backuppeer.agent.commands.wishes import describe_beside
+from backuppeer.agent.home.config import may_use_lan
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.host.alarms import MassDeletion, say_deletion
 from backuppeer.agent.host.takeup import describe_taken_up
@@ -71,7 +72,8 @@ class HostCommands:
         opened = await asyncio.to_thread(premises.establish, store, request.storage)
         for note in () if is_known else [*describe_taken_up(opened), *premises.describe_opened(opened)]:
             reporter.note(note)
-        await reporter.state("publishing", f"asking {count_servers(len(offer.servers))} to show the offer")
+        asked = count_servers(len(offer.servers)) if offer.servers else "this network"
+        await reporter.state("publishing", f"asking {asked} to show the offer")
         queue: asyncio.Queue[Event] = asyncio.Queue()
         self._watchers.add(queue)
         try:
@@ -83,6 +85,7 @@ class HostCommands:
                 expires=format_time(offer.expires_ms) if offer.expires_ms else "",
                 servers=accepted,
                 unlisted=offer.unlisted,
+                lan=self._agent.host.presence.places() if self._agent.host.presence.is_shown() else [],
             )
             await emit(Event(event=EventName.OFFERED, data=msgspec.to_builtins(result)))
             if not request.detach:
@@ -96,11 +99,16 @@ class HostCommands:
         offer = self._make_offer(request)
         store = default_store(self._parts.home, request.store, self._agent.host.premises.directory)
         agreed = await asyncio.to_thread(self._agent.host.premises.survey, store, request.storage)
-        return HostPlan(listed_bytes=bucket_bytes(max(0, offer.storage_bytes - agreed)), agreed_bytes=agreed)
+        return HostPlan(
+            listed_bytes=bucket_bytes(max(0, offer.storage_bytes - agreed)),
+            agreed_bytes=agreed,
+            lan=self._is_near(request),
+        )
 
     async def stop(self, _: Nothing, __: Emit) -> HostingState:
         """Withdraw the slot; agreements go on."""
         await self._agent.host.hosting.withdraw()
+        await self._agent.host.presence.settle()
         for queue in self._watchers:
             queue.put_nowait(Event(event=EventName.DONE))
         return hosting_state(self._agent)
@@ -140,8 +148,11 @@ class HostCommands:
             raise UserError(f"--accept {request.accept[:20]!r}", hint="one of: ask, trusted, all")
         check_storage(request.storage, example="backup-peer host --storage 50GB")
         servers = self._agent.servers(request.servers)
-        if not servers:
-            raise NoSignaling("no signaling server is set, so nobody could find the slot", hint="--server URL")
+        if not servers and not self._is_near(request):
+            raise NoSignaling(
+                "no signaling server is set, so nobody could find the slot",
+                hint="name one with --server URL; or --lan shows it to machines in the same network",
+            )
         region = request.region or self._agent.config().region or ""
         if not is_region(region):
             raise UserError(f"--region {region[:20]!r} is no region", hint="for example: --region EU or --region US-W")
@@ -163,7 +174,12 @@ class HostCommands:
             servers=tuple(servers),
             promises=promises._replace(availability=bucket_availability(promises.availability)),
             unlisted=request.unlisted,
+            lan=request.lan,
         )
+
+    def _is_near(self, request: HostRequest) -> bool:
+        """Tell whether a slot is to be shown in the local network."""
+        return not request.unlisted and (may_use_lan(self._parts.home) if request.lan is None else request.lan)
 
     async def _publish(self, offer: Offer, reporter: Reporter) -> list[str]:
         hosting = self._agent.host.hosting

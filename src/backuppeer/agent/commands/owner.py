@@ -23,6 +23,7 @@ from backuppeer.agent.owner.losses import Witnesses, check_choice
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.misbinding import NO_COMPARISON, NOTHING_NEW, refuse_doubted
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
+from backuppeer.agent.peers.neighbours import use_lan
 from backuppeer.agent.peers.offers import check_storage, describe_promises
 from backuppeer.agent.peers.words import spell_safety_words
 from backuppeer.agent.recovery.reminding import remind_of_terms
@@ -68,6 +69,7 @@ class OwnerCommands:
 
     async def plan(self, request: ConnectPlanRequest, _: Emit) -> ConnectPlan:
         """Return what connecting to a host would mean, for the person to decide on."""
+        use_lan(request.lan)
         peer = self._resolve(request.peer)
         check_alias(self._parts.state, request.name, peer)
         agreement = self._agent.owner.connecting.agreement_with(peer)
@@ -96,6 +98,7 @@ class OwnerCommands:
 
     async def connect(self, request: ConnectRequest, emit: Emit) -> ConnectResult:
         """Agree with a host."""
+        use_lan(request.lan)
         peer = self._resolve(request.peer)
         if self._agent.owner.connecting.agreement_with(peer) is None:
             check_storage(request.storage, example="backup-peer connect PEER --storage 10GB")
@@ -197,11 +200,17 @@ class OwnerCommands:
             refuse_doubted(self._parts.state, peer, NOTHING_NEW)
             self._agent.owner.vault.check_writable()
 
+    def _say_where(self, servers: list[str]) -> str:
+        """Return where an offer was looked for."""
+        places = f"at {', '.join(servers)}" if servers else ""
+        network = "in this network" if self._agent.owner.market.neighbours.is_allowed() else ""
+        return " or ".join(filter(None, (places, network))) or "at any server"
+
     async def _offer_of(self, peer: PeerId, servers: list[str]) -> tuple[int, int, int, Promises]:
         found = await self._agent.owner.knocking.find(peer, servers)
         if found is None:
             raise PeerUnreachable(
-                f"{name_of(self._parts.state, peer)} is not on offer at {', '.join(servers) or 'any server'}",
+                f"{name_of(self._parts.state, peer)} is not on offer {self._say_where(servers)}",
                 hint="it may be offline or use other servers: ask its person, or `backup-peer browse` for others",
             )
         listing = found.listing

@@ -22,6 +22,13 @@ class TrustSettings(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
     """Whether others may see which hosts keep our data, if they know both; yes unless it says no."""
 
 
+class NetworkSettings(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Settings of the table `[network]`."""
+
+    lan: Literal["yes", "no"] | None = None
+    """Whether this peer is announced and looks for others in the local network; no unless it says yes."""
+
+
 class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """All settings. None = not set, so that the default or the environment decides."""
 
@@ -36,6 +43,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_
     audits: Literal["on", "off"] | None = None
     """Whether the agent audits hosts by itself; on unless it says off."""
     trust: TrustSettings | None = None
+    network: NetworkSettings | None = None
     offer_set: bool = True
     """Whether a backup on a terminal offers to keep what it saves as a set, while there is none; false after a no."""
     sets: dict[str, BackupSet] = {}
@@ -45,9 +53,11 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_
 _SWITCHES: Final = {
     "audits": ("on", "off", "`backup-peer config set audits off`"),
     "trust.share_receipts": ("yes", "no", "`backup-peer config set trust.share_receipts no`"),
+    "network.lan": ("yes", "no", "`backup-peer config set network.lan no`"),
 }
 """Both values, and a command that sets the second."""
-KEYS: Final = ("servers", "proxy", "region", "audits", "passphrase_command", "trust.share_receipts")
+_TABLES: Final[dict[str, type[msgspec.Struct]]] = {"trust": TrustSettings, "network": NetworkSettings}
+KEYS: Final = ("servers", "proxy", "region", "audits", "passphrase_command", "trust.share_receipts", "network.lan")
 """What `config get` and `config set` are for; sets have verbs of their own."""
 
 
@@ -110,10 +120,11 @@ def change_config(config: Config, key: str, text: str) -> Config:
     if text and key in _SWITCHES and text not in _SWITCHES[key][:2]:
         either, other, example = _SWITCHES[key]
         raise UserError(f"{text[:40]!r} is neither {either} nor {other}", hint=f"for example: {example}")
-    if key == "trust.share_receipts":
+    table, _, name = key.partition(".")
+    if name:
         # The table goes with its only value: an empty one would stay in the file.
-        trust = msgspec.convert({"share_receipts": text}, TrustSettings) if text else None
-        return msgspec.structs.replace(config, trust=trust)
+        made = msgspec.convert({name: text}, _TABLES[table]) if text else None
+        return msgspec.structs.replace(config, **{table: made})
     if not text:
         return msgspec.structs.replace(config, **{key: None})
     if key == "servers":
@@ -131,8 +142,11 @@ def value_of(config: Config, key: str) -> list[str] | str | None:
     """
     if key not in KEYS:
         raise UserError(f"no setting called {key[:40]!r}", hint=f"settings are: {', '.join(KEYS)}")
-    if key == "trust.share_receipts":
-        return config.trust.share_receipts if config.trust else None
+    table, _, name = key.partition(".")
+    if name:
+        settings = getattr(config, table)
+        one: str | None = getattr(settings, name) if settings else None
+        return one
     value: list[str] | str | None = getattr(config, key)
     return value
 
@@ -141,6 +155,14 @@ def may_share_receipts(home: Home) -> bool:
     """Whether others may see which hosts keep our data; not while the settings can't be read: they may say no."""
     try:
         return value_of(read_config(home), "trust.share_receipts") != "no"
+    except (UserError, DamagedStateError, LocalError):
+        return False
+
+
+def may_use_lan(home: Home) -> bool:
+    """Whether this peer is found and looks around in the local network; not while the settings can't be read."""
+    try:
+        return value_of(read_config(home), "network.lan") == "yes"
     except (UserError, DamagedStateError, LocalError):
         return False
 

@@ -15,25 +15,15 @@ import structlog
 
 from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.state import State
+from backuppeer.agent.host.deciding import make_reply
 from backuppeer.agent.host.gate import Gate
-from backuppeer.agent.host.invites import InviteRefused
 from backuppeer.agent.host.replies import Replies
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.slot_keys import SlotKeys
-from backuppeer.agent.host.telling import tell_peer
 from backuppeer.agent.peers.offers import Offer
-from backuppeer.agent.peers.wishes import wish_of_knock
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import (
-    BackupPeerError,
-    NoSignaling,
-    PeerFault,
-    RefusedError,
-    RejectedError,
-    Unavailable,
-    UntrustedError,
-)
+from backuppeer.errors import BackupPeerError, NoSignaling, PeerFault, RefusedError, Unavailable
 from backuppeer.ids import PeerId
 from backuppeer.limits import (
     KNOCK_ANSWER_S,
@@ -41,19 +31,9 @@ from backuppeer.limits import (
     LISTING_LIFE_S,
     LISTING_REFRESH_S,
 )
-from backuppeer.proof.promises import split_promises, write_promises
+from backuppeer.proof.promises import split_promises
 from backuppeer.signaling.health import HealthBook
-from backuppeer.signaling.knock import (
-    INVITE_OVER,
-    OFFERS_OTHER,
-    REJECTED_BY_PERSON,
-    UNTRUSTED,
-    Knock,
-    KnockReply,
-    Verdict,
-    open_knock,
-    seal_reply,
-)
+from backuppeer.signaling.knock import Knock, KnockReply, Verdict, open_knock, seal_reply
 from backuppeer.signaling.listing import (
     Listing,
     ListingKind,
@@ -70,10 +50,6 @@ from backuppeer.signaling.pool import Acceptance, Pool
 _log = structlog.get_logger()
 _OFFER: Final = "host.offer"
 _SEQ: Final = "host.seq"
-_CODES: Final = ((RejectedError, REJECTED_BY_PERSON), (UntrustedError, UNTRUSTED), (InviteRefused, INVITE_OVER))
-"""What the reply to a knock calls a no; any other is "refused"."""
-
-
 MakeBinding = Callable[[], bytes]
 FreeBytes = Callable[[Offer], int]
 OnServers = Callable[[bool], None]
@@ -110,6 +86,10 @@ class Hosting:
         """Raises RefusedError for a wish of an owner that is never granted one."""
         self.be_reachable: Callable[[], Awaitable[None]] = _need_nothing
         """Awaited before an owner is told where we are, so that it can get here."""
+        self.shown = b""
+        """The signed listing as it was published last, while a slot is listed."""
+        self.show_near: Callable[[], Awaitable[bool]] = _nowhere
+        """Show a listed slot in the local network, too, if that is wanted; says whether it is. Set by who can."""
         self._made = 0
         self._gate, self.keys = Gate(clock), SlotKeys(state, clock)
         self._nonces = NonceMemory(state.nonces())
@@ -211,9 +191,18 @@ class Hosting:
             self.on_reach()
 
     async def _publish(self, pool: Pool, offer: Offer) -> list[Acceptance]:
-        return self._note_taken(await pool.publish(self._make_listing(offer)))
+        self.shown = self._make_listing(offer)
+        is_near = await self.show_near()
+        try:
+            return self._note_taken(await pool.publish(self.shown))
+        except NoSignaling:
+            if not is_near:
+                raise
+            self._keep_number()
+            return []
 
     async def _leave(self) -> None:
+        self.shown = b""
         if self._refresher is not None:
             self._refresher.cancel()
             self._refresher = None
@@ -300,8 +289,11 @@ class Hosting:
     def _note_taken(self, outcomes: list[Acceptance]) -> list[Acceptance]:
         """Keep the number made last if a server took it: what all refuse must not hold up what comes later."""
         if any(outcome.accepted for outcome in outcomes):
-            self._state.put_setting(_SEQ, self._made.to_bytes(8, "big"))
+            self._keep_number()
         return outcomes
+
+    def _keep_number(self) -> None:
+        self._state.put_setting(_SEQ, self._made.to_bytes(8, "big"))
 
     async def _on_knock(self, sealed: bytes, server: str) -> None:
         """Open a knock, and have exactly one reply left; the next knock is heard meanwhile."""
@@ -312,6 +304,18 @@ class Hosting:
             return
         await asyncio.to_thread(self._requests.prepare)
         self._replies.begin(self._reply(knock, server))
+
+    async def hear(self, sealed: bytes) -> bytes:
+        """Return the one sealed reply to a knock that came without a server.
+
+        Raises:
+            PeerFault: it can't be opened, or was heard before.
+            RefusedError: too many knocks within a minute.
+
+        """
+        knock = self._open_knock(sealed)
+        await asyncio.to_thread(self._requests.prepare)
+        return await self._seal_answer(knock)
 
     async def _reply(self, knock: Knock, server: str) -> None:
         """Decide, and leave the reply."""
@@ -358,32 +362,14 @@ class Hosting:
             self._state.put_nonce(knock.nonce, until_ms, now_ms=now_ms)
 
     def _answer(self, knock: Knock) -> KnockReply:
-        offer, terms = self.offer, wish_of_knock(knock)
-        try:
-            if knock.size_bytes:
-                self.check_wish(PeerId(knock.owner))
-            verdict = self._requests.consider_knock(knock, offer)
-            code, message = "", ""
-            if verdict is Verdict.PENDING and (other := self._requests.offer_to(knock)):
-                code, terms = OFFERS_OTHER, other
-        except BackupPeerError as exc:
-            code = next((code for sort, code in _CODES if isinstance(exc, sort)), "refused")
-            verdict, message = Verdict.REJECTED, tell_peer(exc)[:160]
-            _log.info("wish refused", peer=knock.owner.hex()[:8], reason=exc.message)
-        return KnockReply(
-            host=self._identity.public,
-            owner=knock.owner,
-            nonce=knock.nonce,
-            verdict=verdict,
-            code=code,
-            message=message,
-            size_bytes=terms.size_bytes,
-            term_s=terms.term_s,
-            lock_s=terms.lock_s,
-            ext=write_promises(terms.promises),
-            binding=self.binding() if verdict is Verdict.ACCEPTED else b"",
-            issued_ms=self._clock.now_ms(),
-        )
+        now_ms = self._clock.now_ms()
+        reply = make_reply(self._requests, knock, self.offer, check=self.check_wish, now_ms=now_ms)
+        is_in = reply.verdict is Verdict.ACCEPTED
+        return msgspec.structs.replace(reply, binding=self.binding()) if is_in else reply
+
+
+async def _nowhere() -> bool:
+    return False
 
 
 async def _need_nothing() -> None:

@@ -21,6 +21,7 @@ from backuppeer.agent.peers.delivering import deliver, do_unseen
 from backuppeer.agent.peers.invited import Invited
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.names import name_of
+from backuppeer.agent.peers.neighbours import Neighbours
 from backuppeer.agent.peers.partners import meet_at
 from backuppeer.agent.peers.spoken import Saying
 from backuppeer.agent.peers.whereabouts import Whereabouts, read_binding
@@ -67,6 +68,8 @@ class Knocking:
         self._unanswered: Counter[str] = Counter()
         """Knocks in a row that had no reply, by the server at which they were left."""
         self.invited, self.saying = Invited(state, clock), Saying(identity, clock)
+        self.neighbours: Neighbours | None = None
+        """Who finds hosts in the same network, which are asked without a server. Set by who makes it."""
         self.as_whom: Callable[[PeerId], SigningKey] = lambda _: identity
         """The identity by which a host knows this home. Set by who tells hosts of a new one."""
 
@@ -108,12 +111,17 @@ class Knocking:
         if verified is None:
             is_ours = any(host == record.peer for _, host, _ in self._state.agreements())
             raise PeerUnreachable(
-                f"{name} {self._say_missed(record.peer) if is_ours else 'is not on offer'} at "
-                f"{count_servers(len(servers))}{'; your agreement stands' if is_ours else ''}",
+                f"{name} {self._say_missed(record.peer) if is_ours else 'is not on offer'} {self._say_where(servers)}"
+                f"{'; your agreement stands' if is_ours else ''}",
                 # Who keeps our packs is asked where it is: no other host would do.
                 hint=_OF_OURS if is_ours or not record.size_bytes else _OF_OTHERS,
             )
         return await self.knock_at(verified, record, servers, on_work=on_work)
+
+    def _say_where(self, servers: list[str]) -> str:
+        if self.neighbours is None or not self.neighbours.is_allowed():
+            return f"at {count_servers(len(servers))}"
+        return f"at {count_servers(len(servers))} or in this network" if servers else "in this network"
 
     def _say_missed(self, host: PeerId) -> str:
         known = self._state.peer(host)
@@ -124,7 +132,9 @@ class Knocking:
         self, verified: VerifiedListing, record: RequestRecord, servers: list[str], *, on_work: OnWork = do_unseen
     ) -> tuple[Verdict, Whereabouts | None]:
         """Knock at a host whose listing is known; as `knock`."""
-        reply = await self._exchange(verified, record, servers, on_work)
+        reply = await self._exchange_nearby(verified, record)
+        if reply is None and (servers or verified.servers):
+            reply = await self._exchange(verified, record, servers, on_work)
         name = name_of(self._state, record.peer)
         if reply is None:
             raise PeerUnreachable(f"{name} did not answer", hint="it may just have gone offline; try again in a minute")
@@ -197,6 +207,24 @@ class Knocking:
     def empty_wish(self, peer: PeerId) -> RequestRecord:
         """Return a request for nothing, which only a host that has an agreement with us accepts."""
         return RequestRecord("", Direction.OUT, peer, 0, 0, 0, RequestState.WAITING, self._clock.now_ms())
+
+    async def _exchange_nearby(self, verified: VerifiedListing, record: RequestRecord) -> KnockReply | None:
+        """Knock at a host in the same network, if its offer was seen there; None: it was not, or said nothing.
+
+        The same knock as by a server, sealed and of the same size: only that its reply comes back the way it came.
+        """
+        key, sent, replies = EnvelopeKey.generate(), list[Knock](), list[KnockReply]()
+
+        def make() -> bytes:
+            knock = self._make(verified, record, [], inbox_key=SigningKey.generate().public, reply_key=key.public)
+            sent.append(knock)
+            return seal_knock(knock, self.as_whom(verified.peer), envelope_key=verified.listing.envelope_key)
+
+        def take(sealed: bytes) -> None:
+            replies.append(open_reply(sealed, key, knock=sent[-1]))
+
+        is_answered = self.neighbours is not None and await self.neighbours.knock(verified.peer, make, take)
+        return replies[-1] if is_answered else None
 
     async def _exchange(
         self, verified: VerifiedListing, record: RequestRecord, servers: list[str], on_work: OnWork

@@ -7,21 +7,24 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import msgspec
+
 from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.misbinding import raise_alarm
+from backuppeer.agent.peers.neighbours import Neighbours
 from backuppeer.agent.peers.offers import describe_promises
 from backuppeer.agent.repute.explaining import Regard
 from backuppeer.agent.repute.views import Views
 from backuppeer.clock import Clock, format_time
 from backuppeer.control.api import BrowseRequest, BrowseRow
-from backuppeer.errors import DamagedStateError
+from backuppeer.errors import DamagedStateError, NoSignaling
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import BROWSE_SLICE_ROWS
 from backuppeer.proof.promises import join_promises
 from backuppeer.signaling.health import HealthBook
 from backuppeer.signaling.listing import ListingKind, VerifiedListing
-from backuppeer.signaling.merge import SeqMemory
+from backuppeer.signaling.merge import Merger, SeqMemory
 from backuppeer.signaling.pool import BrowseResult, Pool
 
 _MEMORY = "market.seqs"
@@ -33,9 +36,11 @@ OnRows = Callable[[list[BrowseRow]], None]
 class Market:
     """The market as this home sees it."""
 
-    def __init__(self, state: State, clock: Clock, own: PeerId, *, views: Views) -> None:
+    def __init__(
+        self, state: State, clock: Clock, own: PeerId, *, views: Views, neighbours: Neighbours | None = None
+    ) -> None:
         self._state, self._clock, self._own = state, clock, own
-        self._views = views
+        self._views, self.neighbours = views, neighbours or Neighbours(state, clock, [])
         raw = state.setting(_MEMORY)
         self.memory = SeqMemory.import_bytes(raw) if raw else SeqMemory()
         self.health = _read_health(state.setting(_HEALTH))
@@ -43,7 +48,9 @@ class Market:
     async def browse(
         self, servers: list[str], request: BrowseRequest, *, on_rows: OnRows | None = None
     ) -> list[BrowseRow]:
-        """Ask all servers, filter and sort here; remember everybody heard of, also those not shown (ADR 0014).
+        """Ask all servers and, where allowed, the local network; filter and sort here.
+
+        Everybody heard of is remembered, also those not shown (ADR 0014).
 
         on_rows: told of rows before all servers have answered.
 
@@ -79,7 +86,7 @@ class Market:
         return [row for row, _ in shown]
 
     async def find(self, servers: list[str], peer: PeerId) -> VerifiedListing | None:
-        """Return the newest listing of `peer`, asking the servers; None when it is not on offer anywhere.
+        """Return the newest listing of `peer`, asking servers and network; None when it is not on offer anywhere.
 
         Raises:
             NoSignaling: no server answered.
@@ -122,6 +129,7 @@ class Market:
             capped=regard.capped,
             reason=regard.reason,
             forked=verified.is_equivocating,
+            lan=self.neighbours.is_allowed() and verified.peer in self.neighbours.seen(),
         )
 
     async def _ask(
@@ -133,16 +141,58 @@ class Market:
         wanted: PeerId | None = None,
     ) -> BrowseResult:
         before = self._find_forked()
-        async with Pool(servers, clock=self._clock, memory=self.memory, health=self.health) as pool:
-            try:
-                result = await pool.browse(everything=everything, on_rows=on_rows, wanted=wanted)
-            finally:
-                self._state.put_setting(_HEALTH, self.health.export_bytes())
+        nearby = asyncio.create_task(self._look_around(wanted))
+        try:
+            result = await self._ask_servers(servers, everything=everything, on_rows=on_rows, wanted=wanted)
+        except NoSignaling as exc:
+            if not (found := await nearby) and not (self.neighbours.is_allowed() and not servers):
+                raise self._advise(exc) from exc
+            result = BrowseResult(listings=[], seen=0, refused=0, answered=[], failed=[])
+        else:
+            found = await nearby
+        finally:
+            nearby.cancel()
+        result = self._join(result, found) if found else result
         self._state.put_setting(_MEMORY, self.memory.export_bytes())
         # Once, and not for as long as the memory of it lasts.
         for peer in self._find_forked() - before:
             raise_alarm(self._state, peer, Sort.FORKED, now_ms=self._clock.now_ms())
         return result
+
+    async def _ask_servers(
+        self,
+        servers: list[str],
+        *,
+        everything: bool,
+        on_rows: Callable[[list[VerifiedListing]], None] | None,
+        wanted: PeerId | None,
+    ) -> BrowseResult:
+        async with Pool(servers, clock=self._clock, memory=self.memory, health=self.health) as pool:
+            try:
+                return await pool.browse(everything=everything, on_rows=on_rows, wanted=wanted)
+            finally:
+                self._state.put_setting(_HEALTH, self.health.export_bytes())
+
+    def _advise(self, exc: NoSignaling) -> NoSignaling:
+        """Return the error with the way out that needs no server."""
+        if self.neighbours.is_allowed():
+            return exc
+        return NoSignaling(exc.message, hint=f"{exc.hint}; `backup-peer browse --lan` looks in this network, too")
+
+    async def _look_around(self, wanted: PeerId | None) -> list[VerifiedListing]:
+        return await self.neighbours.listings(wanted) if self.neighbours.is_allowed() else []
+
+    def _join(self, result: BrowseResult, nearby: list[VerifiedListing]) -> BrowseResult:
+        """Return a result with what the network shows: of each host the newest, none older than was seen before."""
+        merger = Merger(self.memory)
+        rows = {listing.peer: listing for listing in result.listings}
+        for listing in nearby:
+            merger.add(listing, "")
+        for listing in merger.listings():
+            known = rows.get(listing.peer)
+            if known is None or listing.listing.seq > known.listing.seq:
+                rows[listing.peer] = msgspec.structs.replace(listing, servers=())
+        return msgspec.structs.replace(result, listings=list(rows.values()), seen=result.seen + len(nearby))
 
     def _find_forked(self) -> set[PeerId]:
         """Return who is known here and signed two offers of one number."""

@@ -38,6 +38,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """What whoever has space here must give in return at least, and may ask for at most."""
     unlisted: bool = False
     """No server shows it: who was given an invite finds it (ADR 75)."""
+    lan: bool | None = None
+    """Whether the local network may see it, if it is listed (ADR 81); None: as the settings say."""
 
 
 def choose_terms(term_s: int | None, lock_s: int | None) -> tuple[int, int]:

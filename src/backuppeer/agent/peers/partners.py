@@ -16,6 +16,7 @@ from backuppeer.agent.home.records import PeerRecord
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.misbinding import raise_alarm
 from backuppeer.agent.peers.names import name_of
+from backuppeer.agent.peers.neighbours import Neighbours
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Sessions
 from backuppeer.agent.peers.turns import Turns
@@ -124,6 +125,8 @@ class Reach:
         """Told of each dial that came to nothing. Set by who writes it down."""
         self.find_road: FindRoad = _no_road
         """How to a relay of a server that a peer named. Set by who knows relays."""
+        self.neighbours: Neighbours | None = None
+        """Who finds a partner in the same network whose address has changed. Set by who makes it."""
         self.on_misbound: Callable[[PeerId], None] = lambda _: None
         """Somebody answers in a peer's place who can't prove to be it. Set by who tells people."""
         self.before_dial: BeforeDial = _prepare_nothing
@@ -154,11 +157,11 @@ class Reach:
 
     async def _find(self, peer: PeerId) -> Session:
         failure: PeerUnreachable | AuthenticationFault = _nobody(name_of(self._state, peer))
-        if where := remembered(self._state, peer):
-            try:
-                return await self._dial(peer, where)
-            except (PeerUnreachable, AuthenticationFault) as exc:
-                failure = exc
+        where = remembered(self._state, peer)
+        try:
+            return await self._dial_or_look(peer, where)
+        except (PeerUnreachable, AuthenticationFault) as exc:
+            failure = exc if where is not None else failure
         try:
             found = await self._ask(peer, failure)
         except BackupPeerError as exc:
@@ -168,6 +171,44 @@ class Reach:
         if is_same and where is not None and set(found.addresses) == set(where.addresses) and not found.relay:
             raise self._sound(peer, failure, failure)
         return await self.dial(peer, found)
+
+    async def _dial_or_look(self, peer: PeerId, where: Whereabouts | None) -> Session:
+        """Dial a peer where it was; where the network may be asked, look beside that whether it is elsewhere in it."""
+        if self.neighbours is None or not self.neighbours.is_allowed():
+            if where is None:
+                raise _nobody(name_of(self._state, peer))
+            return await self._dial(peer, where)
+        dialling = asyncio.create_task(self._dial(peer, where)) if where is not None else None
+        try:
+            return await self._dial_beside(dialling, self.neighbours, peer, where)
+        finally:
+            if dialling is not None:
+                dialling.cancel()
+                await asyncio.gather(dialling, return_exceptions=True)
+
+    async def _dial_beside(
+        self, dialling: asyncio.Task[Session] | None, neighbours: Neighbours, peer: PeerId, where: Whereabouts | None
+    ) -> Session:
+        if dialling is not None:
+            await asyncio.wait({dialling}, timeout=DIRECT_FIRST_S)
+            if dialling.done() and dialling.exception() is None:
+                return dialling.result()
+        near = await neighbours.find_partner(peer)
+        if near is None and dialling is not None:
+            await asyncio.wait({dialling})
+            if dialling.exception() is None:
+                return dialling.result()
+            near = await neighbours.find_partner(peer)  # it may have been about to open its door
+        # At an address that is being dialled it answers there, or not.
+        is_news = near is not None and (where is None or set(near.addresses) - set(where.addresses))
+        if near is not None and (is_news or dialling is None or dialling.done()):
+            if dialling is not None:
+                dialling.cancel()  # one dial of a peer at a time
+                await asyncio.wait({dialling})
+            return await self._dial(peer, near)
+        if dialling is None:
+            raise _nobody(name_of(self._state, peer))
+        return await dialling
 
     async def _ask(self, peer: PeerId, failure: BackupPeerError) -> Whereabouts:
         if self._knock is None:
