@@ -55,9 +55,8 @@ class NoReach:
 def follower(owner, keys=None):
     """Return the owner's part, by the authority that its agreements name."""
     lines = Lines()
-    made = Following(
-        owner.state, keys or owner.keys, Heirs(owner.state, lines, SystemClock()), SystemClock(), reach=NoReach()
-    )
+    heirs = Heirs(owner.state, lines, SystemClock())
+    made = Following(owner.state, keys or owner.keys, heirs, reach=NoReach())
     made.find_authority = lambda peer: next(
         (
             terms.ext.get(HOST_AUTHORITY, b"")

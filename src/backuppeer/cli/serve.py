@@ -115,7 +115,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     announcing = Announcing(state, keys, transport, clock)
     reach, contacting, relays = _make_reach(state, sessions, standing, announcing, clock=clock)
-    following = make_following(Following(state, keys, views.heirs, clock, reach=reach), premises, announcing, reach)
+    following = make_following(Following(state, keys, views.heirs, reach=reach), premises, announcing, reach)
     market, knocking = _make_knocking(state, keys, views, relays, announcing=announcing)
     connecting = Connecting(state, keys, clock, reach=reach, knocking=knocking)
     heirship = make_heirship(keys, premises, serving, sessions, standing=standing, announcing=announcing, relays=relays)

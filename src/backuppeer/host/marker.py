@@ -128,7 +128,8 @@ def _check_owner(marker: Marker, peer: PeerId, path: Path) -> None:
     if marker.peer != peer:
         raise StoreUnavailable(
             f"the store {path.parent} belongs to another peer, {format_peer_id(marker.peer)}",
-            hint="choose another folder with `host --store DIR`",
+            hint="choose another folder with `host --store DIR`; a store of yours from before `recover --new-identity` "
+            "opens in the home that went on",
         )
 
 

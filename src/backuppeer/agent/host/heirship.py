@@ -82,7 +82,8 @@ class Heirship:
         if not self._said or self._premises.directory is None:
             return False
         try:
-            return any(self._list_known(name) for name in self._said)
+            leases = self._premises.open().leases.list_all()
+            return any(self._has_name(lease, name) for lease in leases for name in self._said)
         except BackupPeerError:
             return True  # fail closed: without the name its owners could not be met any more
 
@@ -90,8 +91,9 @@ class Heirship:
         """Whether an owner that dials a name of before is answered: it knows this host so, or the store is away."""
         if owner not in self._premises.owners():
             return False
+        leases = self._premises.leases_of(owner)
         try:
-            return any(lease.owner == owner for lease in self._list_known(name))
+            return not leases or any(self._has_name(lease, name) for lease in leases)
         except BackupPeerError:
             return True
 
@@ -224,9 +226,9 @@ class Heirship:
     def _can_follow(self, lease: Lease) -> bool:
         return lease.terms.ext.get(HOST_AUTHORITY) == self._authority
 
-    def _list_known(self, name: PeerId) -> list[Lease]:
-        leases = self._premises.open().leases
-        return [lease for lease in leases.list_all() if name in leases.names(lease)]
+    def _has_name(self, lease: Lease, name: PeerId) -> bool:
+        """Return whether an agreement is, or was, under a name."""
+        return name in self._premises.open().leases.names(lease)
 
 
 def _behind(lease: Lease) -> BehindError:

@@ -10,6 +10,7 @@ know: how hosts are found, what goes over to an heir in this home's eyes (`reput
 """
 
 import asyncio
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -23,11 +24,9 @@ from backuppeer.agent.home.successions import Heir
 from backuppeer.agent.owner.telling import learn_terms
 from backuppeer.agent.peers.choosing import UNDECIDED
 from backuppeer.agent.peers.names import name_of
-from backuppeer.agent.peers.partners import Reach, meet_at
+from backuppeer.agent.peers.partners import Reach
 from backuppeer.agent.peers.session import Session
-from backuppeer.agent.peers.whereabouts import read_binding
 from backuppeer.agent.repute.heirs import Heirs
-from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, ExitCode, PeerFault, PeerUnreachable, ProtocolViolation, RefusedError
 from backuppeer.ids import AgreementId, PeerId, shorten_peer_id
 from backuppeer.limits import AGREEMENTS_PER_HELLO
@@ -44,8 +43,8 @@ FindAuthority = Callable[[PeerId], bytes]
 class Following:
     """Hosts of this home that go on as another."""
 
-    def __init__(self, state: State, keys: HomeKeys, heirs: Heirs, clock: Clock, *, reach: Reach) -> None:
-        self._state, self._keys, self._heirs, self._clock, self._reach = state, keys, heirs, clock, reach
+    def __init__(self, state: State, keys: HomeKeys, heirs: Heirs, *, reach: Reach) -> None:
+        self._state, self._keys, self._heirs, self._reach = state, keys, heirs, reach
         self._asking: dict[PeerId, asyncio.Lock] = {}
         self._stuck: set[PeerId] = set()
         self.find_authority: FindAuthority = lambda _: b""
@@ -71,11 +70,6 @@ class Following:
             self._stuck.add(session.peer)
             return
         self._heirs.take(signed, authority)
-        where = read_binding(session.hello.binding, session.peer) if session.hello.binding else None
-        known = self._state.peer(PeerId(said.new))
-        if where is not None and (known is None or not known.whereabouts):
-            # It must prove there that it is the heir. Nothing is taken from one whose place is known otherwise.
-            meet_at(self._state, PeerId(said.new), where.encode(), self._clock.now_ms())
 
     async def meet(self, session: Session) -> None:
         """Take note of what a host says of itself when a session begins; as `hear`, what does not hold is passed over.
@@ -102,6 +96,7 @@ class Following:
         if heir is not None and session.hello.succession:
             # It has said what it came for. Others that go by this name may have to say that they were succeeded.
             await session.end(f"it goes on as {shorten_peer_id(heir.new)}")
+            self._lend_place(heir)
             with suppress(BackupPeerError):  # who is away now is met later
                 await self._reach.session(self._heirs.newest(heir.new))
         return heir is None
@@ -123,8 +118,17 @@ class Following:
 
     def waiting(self) -> list[PeerId]:
         """Return the heirs of hosts whose signature for the agreements is not here yet."""
-        heirs = (self._heirs.heir_of(host) for _, host, signed in self._state.agreements())
-        return list(dict.fromkeys(heir.new for heir in heirs if heir is not None))
+        hosts = dict.fromkeys(host for _, host, _ in self._state.agreements())
+        found = [heir for heir in map(self._heirs.heir_of, hosts) if heir is not None]
+        for heir in found:
+            self._lend_place(heir)
+        return [heir.new for heir in found]
+
+    def _lend_place(self, heir: Heir) -> None:
+        """Look for an heir of whom nothing is known where the identity of before was: it must prove there who it is."""
+        before, known = self._state.peer(heir.old), self._state.peer(heir.new)
+        if before is not None and before.whereabouts and (known is None or not known.whereabouts):
+            self._state.meet(heir.new, before.last_seen_ms, whereabouts=before.whereabouts)
 
     def describe(self) -> list[str]:
         """Return what `status` says of hosts that were not followed yet, or can't be."""
@@ -139,7 +143,7 @@ class Following:
             elif old in self._stuck:
                 said.append(
                     f"{name} says that it goes on as another identity, and your agreement does not name its words: ask "
-                    f"its person whether that is so, then `backup-peer peers renew {name}` lets you follow"
+                    f"its person whether that is so, then `backup-peer peers renew {shlex.quote(name)}` lets you follow"
                 )
         return said
 
