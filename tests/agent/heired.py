@@ -52,10 +52,9 @@ class NoReach:
         raise PeerUnreachable("away")
 
 
-def follower(owner, keys=None):
+def follower(owner, keys=None, lines=None):
     """Return the owner's part, by the authority that its agreements name."""
-    lines = Lines()
-    heirs = Heirs(owner.state, lines, SystemClock())
+    heirs = Heirs(owner.state, Lines() if lines is None else lines, SystemClock())
     made = Following(owner.state, keys or owner.keys, heirs, reach=NoReach())
     made.find_authority = lambda peer: next(
         (

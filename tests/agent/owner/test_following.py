@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from agent.owner.test_heads import INDEX, chain_of, inventory
 from agent.successors import announcing, begin
 from agent.successors import follow as tell
 from agent.successors import go_on as own_go_on
+from agent.watches import watching
 from backuppeer.agent.home.deeds import Heard
 from backuppeer.agent.home.heir import FormerSelf
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
@@ -414,3 +416,35 @@ def test_what_is_no_succession_of_this_host_is_refused_and_a_stale_proposal_told
     with pytest.raises(RefusedError, match="revision 2"):
         house.heirship.take(owner.peer, propose(say(old)))
     house.close()
+
+
+def test_backup_audit_and_restore_go_on_and_nothing_the_host_signed_before_is_held_against_it(
+    house, owner, tree, tmp_path
+):
+    async def story():
+        async with watching(owner, tmp_path / "watch", house, ext=NAMED) as watch:
+            first = await watch.back_up(tree())
+            before = await watch.audit(house)
+            assert (before.error, before.faults, before.shown) == (None, [], before.asked)
+            old, heir = house.peer, go_on(house)
+            party = SimpleNamespace(state=watch.state, keys=owner.keys, peer=owner.peer)
+            made = follower(party, lines=watch.evidence.lines)
+            async with met_as(heir, owner, old) as link:
+                assert await meet(made, link) is False
+            async with met_as(heir, owner) as link:
+                watch.sight.sessions[heir.peer] = link.session
+                after = await watch.audit(heir)
+                assert (after.error, after.faults, after.shown) == (None, [], after.asked)
+                assert after.asked
+                assert watch.vault.heads.countersigned(watch.partner(heir)) is not None
+                second = await watch.back_up(tree())
+                assert second.new_bytes < 2000
+                for snapshot, files in ((first.snapshot, 1), (second.snapshot, 2)):
+                    assert (await watch.restore(snapshot, tmp_path / snapshot)).files == files
+            assert watch.faults == []
+            days = {count.peer for count in watch.vault.standing.condense(now_ms=watch.days.now_ms(), days=9)}
+            assert days <= {old, heir.peer}
+            assert watch.vault.standing.line(heir.peer) == (heir.peer, old), "its past counts on"
+            heir.close()
+
+    asyncio.run(story())
