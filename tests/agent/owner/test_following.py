@@ -9,7 +9,7 @@ import pytest
 
 from agent.heired import HEIR, NAMED, NEXT, RIVAL, STRANGER, WORDS, follower, go_on, met_as, say
 from agent.hosted import hosted
-from agent.houses import HostHouse
+from agent.houses import HostHouse, partner
 from agent.owner.test_heads import INDEX, chain_of, inventory
 from agent.successors import announcing, begin
 from agent.successors import follow as tell
@@ -18,18 +18,27 @@ from agent.watches import watching
 from backuppeer.agent.home.deeds import Heard
 from backuppeer.agent.home.heir import FormerSelf
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
+from backuppeer.agent.host.receipting import Countersigning
+from backuppeer.agent.owner.testimony import read_losses
 from backuppeer.agent.peers.lineage import describe_heirs
 from backuppeer.agent.recovery.adoption import adopt_agreements
+from backuppeer.agent.repute.gaps import Gaps
+from backuppeer.agent.repute.months import recount_months
+from backuppeer.agent.repute.shelf import Shelf
+from backuppeer.agent.repute.shelves import Keep
+from backuppeer.clock import SystemClock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, ExitCode, PeerUnreachable, RefusedError
 from backuppeer.ids import PeerId
 from backuppeer.limits import MIB
 from backuppeer.proof.merkle import compute_stored_id
 from backuppeer.proof.notices import Notice, sign_notice
-from backuppeer.proof.revisions import Wish, revise, succeed
+from backuppeer.proof.receipts import begin_of, open_receipt, propose_receipt
+from backuppeer.proof.revisions import Wish, list_parties, revise, succeed
 from backuppeer.proof.statements import Agreement, peek_statement, sign_statement
 from backuppeer.wire.auditing import Acked, AckPacks
 from backuppeer.wire.messages import GetHead, GetRange, HeadIs, PutHead, Range
+from backuppeer.wire.receipts import ProposeReceipt
 from backuppeer.wire.succeeding import Follow, Followed
 from backuppeer.wire.terms import GetTerms, TermsAre
 
@@ -448,3 +457,60 @@ def test_backup_audit_and_restore_go_on_and_nothing_the_host_signed_before_is_he
             heir.close()
 
     asyncio.run(story())
+
+
+def test_a_loss_that_the_old_name_reported_is_read_as_its_word_under_the_new_one(house, owner):
+    agreement, old = stock(house, owner), house.peer
+    stored = compute_stored_id(DATA)
+    next(house.premises.directory.rglob(stored.hex())).unlink()
+    store = house.premises.open()
+    store.losses.suspect(agreement, [stored])
+    assert store.losses.settle(agreement, signer=house.identity, now_ms=house.clock.now_ms()) == [stored]
+    house = go_on(house)
+
+    async def story():
+        async with met_as(house, owner, old) as link:
+            await meet(follower(owner), link)
+        async with met_as(house, owner) as link:
+            host = partner(house, agreement, link.session)
+            losses = [loss async for loss in read_losses(host, 0, SystemClock(), owner.state.deeds)]
+        assert [loss.packs for loss in losses] == [(stored,)]
+
+    asyncio.run(story())
+    house.close()
+
+
+def test_months_that_both_signed_count_on_and_the_next_follows_the_last_one(house, owner, tmp_path):
+    agreement, old = stock(house, owner), house.peer
+    month = {"size_bytes": 1, "kept": True, "private": False}
+    shelf = Shelf(tmp_path / "receipts.db")
+
+    def part():
+        gaps = Gaps(shelf, house.state, house.identity, house.clock)
+        return Countersigning(house.premises, house.clock, shelf=shelf, gaps=gaps)
+
+    terms = house.premises.open().leases.get(agreement).terms
+    house.clock.ms = begin_of(terms.start_ms, 2)
+    proposed = propose_receipt(terms, None, None, owner.keys.identity, number=1, **month)
+    first = part().sign(owner.peer, ProposeReceipt(agreement=agreement, signed=proposed))
+    house = go_on(house)
+
+    async def story():
+        async with met_as(house, owner, old) as link:
+            await meet(follower(owner), link)
+
+    asyncio.run(story())
+    lease = house.premises.open().leases.get(agreement)
+    house.clock.ms = begin_of(terms.start_ms, 3)
+    proposed = propose_receipt(lease.terms, open_receipt(first), None, owner.keys.identity, number=2, **month)
+    asked = ProposeReceipt(agreement=agreement, signed=proposed, before=first)
+    second = open_receipt(part().sign(owner.peer, asked)).said
+    assert (second.host, second.since_ms) == (NEW, terms.start_ms)
+    before = house.premises.open().leases.names(lease)
+    months = recount_months(
+        lease.terms, shelf, house.clock.ms, keep=Keep.HOST, judge=lambda _: None, before=before
+    )  # fmt: skip
+    assert (len(months.signed), months.lacking) == (2, ())
+    assert list_parties(owner.state.deeds.after(agreement, 0)) == {owner.peer, old, NEW}
+    shelf.close()
+    house.close()
