@@ -514,3 +514,52 @@ def test_months_that_both_signed_count_on_and_the_next_follows_the_last_one(hous
     assert list_parties(owner.state.deeds.after(agreement, 0)) == {owner.peer, old, NEW}
     shelf.close()
     house.close()
+
+
+def test_who_is_known_by_its_words_in_the_other_direction_alone_is_read_from_until_the_agreement_names_them(
+    house, owner
+):
+    old = house.peer
+    agreement = owner.agree_with(house)
+    house = go_on(house)
+
+    async def story():
+        made = follower(owner)
+        made.find_authority = lambda _: WORDS.public  # of an agreement in which it is the owner
+        async with met_as(house, owner, old) as link:
+            assert await meet(made, link) is True
+            assert link.session.is_open
+        assert made._heirs.heir_of(old).new == NEW
+        made.check(old)
+        assert (made.is_left(old), made.waiting()) == (False, []), "its packs are there, and nowhere else"
+        assert "lets you follow" in made.describe()[0]
+        ((_, _, signed),) = owner.state.agreements()
+        named = msgspec.structs.replace(revise(signed, Wish(MIB, 3600, 60)), ext=NAMED)
+        cosigned = house.premises.cosign(sign_statement(named, owner.keys.identity)).signed
+        owner.state.put_agreement(agreement, old, cosigned)
+        with pytest.raises(PeerUnreachable):
+            made.check(old)
+        async with met_as(house, owner) as link:
+            assert await meet(made, link) is True
+        assert hosts_of(owner) == [NEW]
+
+    asyncio.run(story())
+    house.close()
+
+
+def test_a_host_that_lost_the_last_revision_gets_it_back_and_goes_on_from_there(house, owner):
+    old = house.peer
+    agreement = owner.agree_with(house, ext=NAMED)
+    ((_, _, signed),) = owner.state.agreements()
+    later = sign_statement(revise(signed, Wish(MIB, 3600, 60)), owner.keys.identity, house.identity)
+    owner.state.put_agreement(agreement, old, later)
+    house = go_on(house)
+
+    async def story():
+        async with met_as(house, owner, old) as link:
+            await meet(follower(owner), link)
+        ((_, host, held),) = owner.state.agreements()
+        assert (host, peek_statement(Agreement, held).revision) == (NEW, 3)
+
+    asyncio.run(story())
+    house.close()

@@ -5,7 +5,8 @@ know: how hosts are found, what goes over to an heir in this home's eyes (`reput
 
     believed     by the authority that the host itself put into an agreement, and no other
     order        the succession, durably; then the host's signature for each agreement, each durably
-    from then on nothing is sent to the identity of before, or read from it: it may be a thief's
+    from then on nothing is sent to the identity of before, or read from it: it may be a thief's. But where an agreement
+                 names no words of its host, so that it can't go over: there it is read from as before
     afterwards   all that is kept here is by agreement: packs, receipts and audits go on with the heir
 """
 
@@ -34,6 +35,7 @@ from backuppeer.proof.revisions import check_successor, succeed
 from backuppeer.proof.statements import Agreement, open_statement, peek_statement, sign_statement
 from backuppeer.proof.succession import HOST_AUTHORITY, Succession
 from backuppeer.wire.succeeding import Follow, Followed
+from backuppeer.wire.terms import PutTerms, TermsPut
 
 _log = structlog.get_logger()
 FindAuthority = Callable[[PeerId], bytes]
@@ -92,7 +94,7 @@ class Following:
             await self.follow(session)
         except BackupPeerError as exc:
             _log.info("a host was not followed", peer=shorten_peer_id(session.peer), reason=exc.message[:200])
-        heir = self._heirs.heir_of(session.peer)
+        heir = self._find_left(session.peer)
         if heir is not None and session.hello.succession:
             # It has said what it came for. Others that go by this name may have to say that they were succeeded.
             await session.end(f"it goes on as {shorten_peer_id(heir.new)}")
@@ -103,7 +105,13 @@ class Following:
 
     def is_left(self, peer: PeerId) -> bool:
         """Whether another goes on in a peer's place, so that nothing of ours is for it any more."""
-        return self._heirs.heir_of(peer) is not None
+        return self._find_left(peer) is not None
+
+    def _find_left(self, peer: PeerId) -> Heir | None:
+        """Return who goes on in a peer's place; None where an agreement stays with it, as it names no words of it."""
+        heir = self._heirs.heir_of(peer)
+        stays = heir is not None and any(not _names(signed, heir) for signed in self._rows(peer).values())
+        return None if stays else heir
 
     def check(self, peer: PeerId) -> None:
         """Return unless another goes on in a peer's place.
@@ -112,14 +120,14 @@ class Following:
             PeerUnreachable: one does; with code 12 where two heirs are named.
 
         """
-        heir = self._heirs.heir_of(peer)
+        heir = self._find_left(peer)
         if heir is not None:
             raise self._explain(heir)
 
     def waiting(self) -> list[PeerId]:
         """Return the heirs of hosts whose signature for the agreements is not here yet."""
-        hosts = dict.fromkeys(host for _, host, _ in self._state.agreements())
-        found = [heir for heir in map(self._heirs.heir_of, hosts) if heir is not None]
+        rows = ((self._heirs.heir_of(host), signed) for _, host, signed in self._state.agreements())
+        found = list(dict.fromkeys(heir for heir, signed in rows if heir is not None and _names(signed, heir)))
         for heir in found:
             self._lend_place(heir)
         return [heir.new for heir in found]
@@ -135,12 +143,12 @@ class Following:
         said = []
         for old in dict.fromkeys(host for _, host, _ in self._state.agreements()):
             name, heir = name_of(self._state, old), self._heirs.heir_of(old)
-            if heir is not None:
+            if heir is not None and self._list_due(heir):
                 said.append(
                     f"{name_of(self._state, heir.new)} goes on as {shorten_peer_id(heir.new)}, and has not signed your "
                     "agreement as that yet: it does when it is met, and nothing goes to the old identity any more"
                 )
-            elif old in self._stuck:
+            elif heir is not None or old in self._stuck:
                 said.append(
                     f"{name} says that it goes on as another identity, and your agreement does not name its words: ask "
                     f"its person whether that is so, then `backup-peer peers renew {shlex.quote(name)}` lets you follow"
@@ -172,14 +180,21 @@ class Following:
             revisions = ()
         if len(revisions) < len(rows) or not all(_is_next(rows, signed) for signed in revisions):
             # It has revisions that were lost here: those are learnt first, be it the very one that is asked for.
-            for agreement in rows:
-                await learn_terms(session, self._state, agreement, self._keys.names)
+            for agreement, signed in rows.items():
+                await self._level(session, agreement, signed)
             rows = self._list_due(heir)
             revisions = (await self._ask(session, heir, rows)).revisions if rows else ()
         for signed in revisions:
             self._keep(heir, rows, signed)
         self._settle(heir)
         return True
+
+    async def _level(self, session: Session, agreement: AgreementId, signed: bytes) -> None:
+        """Have the same revision of an agreement on both sides, whoever lost some."""
+        with suppress(RefusedError):  # it may be a later one there
+            async with session.request(PutTerms(agreement=agreement, signed=signed)) as channel:
+                await channel.receive(TermsPut)
+        await learn_terms(session, self._state, agreement, self._keys.names)
 
     async def _ask(self, session: Session, heir: Heir, rows: dict[AgreementId, bytes]) -> Followed:
         proposals = [sign_statement(succeed(signed, heir.signed), self._keys.identity) for signed in rows.values()]
