@@ -21,7 +21,7 @@ from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.following import Following
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.peers.endpoint import make_binding
-from backuppeer.agent.peers.partners import Dial, Reach
+from backuppeer.agent.peers.partners import Reach
 from backuppeer.agent.peers.relays import Relays
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Hooks, Sessions
@@ -51,15 +51,11 @@ def make_following(made: Following, premises: Premises, announcing: Announcing, 
     """Let nothing go to an identity in whose place another goes on, and nothing come from it."""
 
     def check(session: Session) -> None:
-        made.check(session.peer)
+        made.check(session.peer)  # a session may be how it was heard
         announcing.check(session)
 
-    async def prepare(peer: PeerId, dial: Dial) -> None:
-        made.check(peer)
-        await announcing.follow(peer, dial)
-
     made.find_authority = partial(find_authority, announcing.state, premises)
-    reach.check, reach.before_dial = check, prepare
+    reach.admit, reach.check, reach.before_dial = made.check, check, announcing.follow
     return made
 
 
