@@ -28,7 +28,7 @@ from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.shelves import Keep
 from backuppeer.clock import SystemClock
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import AuthenticationFault, ExitCode, PeerUnreachable, RefusedError
+from backuppeer.errors import AuthenticationFault, ExitCode, PeerUnreachable, ProtocolViolation, RefusedError
 from backuppeer.ids import PeerId
 from backuppeer.limits import MIB
 from backuppeer.proof.merkle import compute_stored_id
@@ -560,6 +560,28 @@ def test_a_host_that_lost_the_last_revision_gets_it_back_and_goes_on_from_there(
             await meet(follower(owner), link)
         ((_, host, held),) = owner.state.agreements()
         assert (host, peek_statement(Agreement, held).revision) == (NEW, 3)
+
+    asyncio.run(story())
+    house.close()
+
+
+def test_two_hosts_in_league_do_not_become_one(house, other, owner):
+    old = house.peer
+    owner.agree_with(house, ext=NAMED)
+    owner.agree_with(other, number=2)
+    house = go_on(house, other.identity, signed=say(old, other.identity))
+
+    async def story():
+        made = follower(owner)
+        async with met_as(house, owner, old) as link:
+            with pytest.raises(ProtocolViolation, match="known as another peer"):
+                made.hear(link.session)
+            assert await meet(made, link) is True
+        assert (hosts_of(owner), made.is_left(old)) == ([old, other.peer], False)
+        made._heirs.take(say(old, other.identity), WORDS.public)  # by way of others, who have no agreement with it
+        async with met_as(house, owner, old) as link:
+            assert await meet(made, link) is True
+        assert (hosts_of(owner), made.is_left(old)) == ([old, other.peer], False)
 
     asyncio.run(story())
     house.close()

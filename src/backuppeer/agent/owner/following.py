@@ -22,6 +22,7 @@ from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.records import Direction
 from backuppeer.agent.home.state import State
 from backuppeer.agent.home.successions import Heir
+from backuppeer.agent.owner.hosts_of_before import hosts_of
 from backuppeer.agent.owner.telling import learn_terms
 from backuppeer.agent.peers.choosing import UNDECIDED
 from backuppeer.agent.peers.names import name_of
@@ -71,7 +72,15 @@ class Following:
         if not authority:
             self._stuck.add(session.peer)
             return
+        new = PeerId(said.new)
+        if self.find_authority(new) not in {b"", authority} or self._is_another_host(session.peer, new):
+            raise ProtocolViolation("a host names as its heir who is known as another peer already")
         self._heirs.take(signed, authority)
+
+    def _is_another_host(self, old: PeerId, new: PeerId) -> bool:
+        """Whether an heir is a host by itself: two hosts in league would become one, and two copies with it."""
+        deeds, rows = self._state.deeds, self._rows(new)
+        return bool(rows) and not any(old in hosts_of(deeds, agreement, new) for agreement in rows)
 
     async def meet(self, session: Session) -> None:
         """Take note of what a host says of itself when a session begins; as `hear`, what does not hold is passed over.
@@ -108,10 +117,11 @@ class Following:
         return self._find_left(peer) is not None
 
     def _find_left(self, peer: PeerId) -> Heir | None:
-        """Return who goes on in a peer's place; None where an agreement stays with it, as it names no words of it."""
+        """Return who goes on in a peer's place; None where agreements stay with it: they name no words, or it names a host."""
         heir = self._heirs.heir_of(peer)
-        stays = heir is not None and any(not _names(signed, heir) for signed in self._rows(peer).values())
-        return None if stays else heir
+        if heir is None or self._is_another_host(peer, heir.new):
+            return None
+        return None if any(not _names(signed, heir) for signed in self._rows(peer).values()) else heir
 
     def check(self, peer: PeerId) -> None:
         """Return unless another goes on in a peer's place.
@@ -172,7 +182,7 @@ class Following:
 
     async def _follow(self, session: Session, heir: Heir) -> bool:
         rows = self._list_due(heir)
-        if not rows or self._heirs.is_contested(heir.new):
+        if not rows or self._heirs.is_contested(heir.new) or self._is_another_host(heir.old, heir.new):
             return False
         try:
             revisions = (await self._ask(session, heir, rows)).revisions
