@@ -117,7 +117,7 @@ class Following:
         return self._find_left(peer) is not None
 
     def _find_left(self, peer: PeerId) -> Heir | None:
-        """Return who goes on in a peer's place; None where agreements stay with it: they name no words, or it names a host."""
+        """Return who goes on in a peer's place; None where agreements stay with it, as `follow` can't move them."""
         heir = self._heirs.heir_of(peer)
         if heir is None or self._is_another_host(peer, heir.new):
             return None
