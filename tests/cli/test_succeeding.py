@@ -140,6 +140,21 @@ def test_a_machine_that_keeps_others_backups_says_who_follows_who_is_away_and_wh
     assert "invites that you gave until now lead nowhere" in said
 
 
+def test_a_machine_without_a_host_of_its_own_says_who_it_is_and_speaks_of_no_hosts(
+    capsys, home, agent, terminal, scene
+):
+    recover_identity(Home(home), MASTER)
+    plan = msgspec.structs.replace(PLAN, owners=["dora"], heard=[], left_out=[])
+    scripted(agent, plan, taken=msgspec.structs.replace(TAKEN, left_out=[], peers=[], names=[]))
+    terminal("y\n")
+    scene.typed.append(WORDS)
+    code, out, _ = run(capsys, "recover", "--new-identity")
+    assert code == 0
+    first = out.splitlines()[0]
+    assert first.endswith(f"this home is {NEW[:13]} in place of {OLD[:13]}")
+    assert ("you keep backups of dora" in out, "host" in first) == (True, False)
+
+
 def test_what_was_begun_goes_on_without_words_and_questions(capsys, home, agent, scene, monkeypatch):
     recover_identity(Home(home), MASTER)
     begin_succession(Home(home), MASTER, Opener(), repository=REPOSITORY, epoch=5, clock=SetClock())

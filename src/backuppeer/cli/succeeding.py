@@ -71,9 +71,10 @@ def succeed(context: Context, plan: SuccessionPlan, read_master: Callable[[], by
 def show_result(context: Context, result: TakeOverResult) -> None:
     """Say what stands."""
     screen = context.screen
-    tick, hosts = screen.paint("✓", GREEN), format_count(len(result.peers), "host")
-    was = f" in place of {shorten_id(result.former)}, which is shut out there" if result.former else ""
-    screen.line(f"{tick} told to {hosts}: this home is {shorten_id(result.peer_id)}{was}", hang=2)
+    told = f"told to {format_count(len(result.peers), 'host')}: " if result.peers or result.left_out else ""
+    out = ", which is shut out there" if told else ""
+    was = f" in place of {shorten_id(result.former)}{out}" if result.former else ""
+    screen.line(f"{screen.paint('✓', GREEN)} {told}this home is {shorten_id(result.peer_id)}{was}", hang=2)
     for host in result.left_out:
         name, reason = escape_name(host.name), escape_line(host.reason)
         screen.line(f"  {name} has not heard yet ({reason}), and serves the old identity until it is met", hang=4)
