@@ -12,7 +12,8 @@ from backuppeer import limits
 from backuppeer.clock import SystemClock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import Unavailable
-from backuppeer.signaling.client import deposit_at, open_link
+from backuppeer.signaling.client import open_link
+from backuppeer.signaling.depositing import deposit_at
 from backuppeer.signaling.messages import (
     SUBPROTOCOL,
     Browse,

@@ -12,7 +12,8 @@ from websockets.exceptions import ConnectionClosed
 from backuppeer import limits
 from backuppeer.crypto.identity import Purpose, SigningKey
 from backuppeer.errors import Unavailable, UserError
-from backuppeer.signaling.client import deposit_at, open_link
+from backuppeer.signaling.client import open_link
+from backuppeer.signaling.depositing import deposit_at
 from backuppeer.signaling.messages import (
     Browse,
     Challenge,

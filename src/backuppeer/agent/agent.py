@@ -42,6 +42,7 @@ from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.drill import sweep_drills
 from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
+from backuppeer.agent.jobs.timekeeper import Timekeeper
 from backuppeer.agent.owner.announcing import SEEN, Announcing, find_successor
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
@@ -138,6 +139,7 @@ class OwnerSide:
     auditor: Auditor
     rounds: Rounds
     lookout: Lookout
+    timekeeper: Timekeeper
     revising: Revising
     ending: Ending
     waiving: Waiving
@@ -218,6 +220,7 @@ class Agent:
         self.spawn(self.host.inviting.run())
         self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
+        self.spawn(self.owner.timekeeper.run())
         self.spawn(self.owner.lookout.run())
         self.spawn(self.owner.lookout.call())
         self.spawn(self.owner.lookout.condense())

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from backuppeer.cli.relaying import read_observe
+from backuppeer.cli.relaying import read_observe, read_relay_url
 from backuppeer.cli.units import parse_size, write_size
 from backuppeer.clock import SystemClock
 from backuppeer.errors import UserError
@@ -41,6 +41,10 @@ _RelayRate = Annotated[
     str,
     typer.Option(metavar="SIZE", help="Bytes per second to relay, all peers together, for example 20MB; 0 = no relay."),
 ]
+_RelayUrl = Annotated[
+    str,
+    typer.Option(metavar="URL", help="This node's own address, for its relay, where several answer to one name."),
+]
 _Observe = Annotated[
     str,
     typer.Option(
@@ -61,6 +65,8 @@ class Operating:
     limits: tuple[str, ...]
     relay_rate: int
     """Bytes per second, all peers together; 0: no relay."""
+    relay_url: str
+    """The node's own address; empty: the name that clients dial is its alone."""
     observe_at: tuple[tuple[str, int], ...]
     """Where observers listen; empty: where the server does."""
 
@@ -113,10 +119,10 @@ class Operating:
         """Return what helps peers that can't reach each other; None: this server does not."""
         from backuppeer.signaling.server.relaying import Relaying  # noqa: PLC0415 - iroh
 
-        # Of several nodes behind one name each would relay for its own clients, and who asks one may reach another.
-        if not self.relay_rate or self.cluster:
+        # Of several nodes behind one name each relays for its own clients: who is to come there needs its own address.
+        if not self.relay_rate or (self.cluster and not self.relay_url):
             return None
-        return Relaying(SystemClock(), bytes_per_s=self.relay_rate, observe_at=self.observe_at)
+        return Relaying(SystemClock(), bytes_per_s=self.relay_rate, observe_at=self.observe_at, at=self.relay_url)
 
     def certificate(self) -> "Certificate | None":
         """Return what the server proves its name with; None: it speaks in the clear.
@@ -134,7 +140,7 @@ class Operating:
         return Certificate(self.chain, self.key)
 
 
-def operate(
+def operate(  # noqa: PLR0913 - one parameter per option
     *,
     cluster: _Cluster = None,
     tls_cert: Annotated[
@@ -147,6 +153,7 @@ def operate(
     ] = None,
     limit: _Limits = None,
     relay_rate: _RelayRate = _USUAL_RATE,
+    relay_url: _RelayUrl = "",
     observe: _Observe = "",
 ) -> Operating:
     """Return what was said.
@@ -165,6 +172,7 @@ def operate(
         trusted=tuple(trusted_proxy or ()),
         limits=tuple(limit or ()),
         relay_rate=_read_rate(relay_rate),
+        relay_url=read_relay_url(relay_url),
         observe_at=read_observe(observe),
     )
 

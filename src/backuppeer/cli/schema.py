@@ -16,6 +16,7 @@ from backuppeer.cli.export import ExportResult
 from backuppeer.cli.kit import KitMade
 from backuppeer.cli.passphrase import CustodyResult
 from backuppeer.cli.servers import ListedServer
+from backuppeer.cli.service import LogLine, ServiceState
 from backuppeer.control.amendments import ForgetPlan, ForgetResult, TagResult
 from backuppeer.control.api import (
     BrowseRow,
@@ -111,6 +112,13 @@ class Setting(msgspec.Struct, kw_only=True):
     value: str | list[str] | None
 
 
+class CompletionScript(msgspec.Struct, kw_only=True):
+    """`completion`: what the shell is to read."""
+
+    shell: str
+    script: str
+
+
 class AgentStarted(msgspec.Struct, kw_only=True):
     """`agent start`; started: false if it ran already."""
 
@@ -198,6 +206,8 @@ VALUES: Final[dict[str, Any]] = {
     "config servers list": list[ListedServer],
     "config servers test": list[Probe],
     "agent status": AgentStatus,
+    "service status": ServiceState,
+    "service logs": list[LogLine],
 }
 """Verbs that print one JSON value."""
 
@@ -228,6 +238,10 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "peers undelete": (UndeleteResult, _WORK),
     "peers undelete --list": (UndeletePlan, _WORK),
     "block": (BlockResult, {}),
+    "completion": (CompletionScript, {}),
+    "service": (ServiceState, {}),
+    "service install": (ServiceState, {}),
+    "service uninstall": (ServiceState, {}),
     "unblock": (BlockResult, {}),
     "vouch": (VouchResult, {}),
     "peers forgive": (ForgiveResult, {}),

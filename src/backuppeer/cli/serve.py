@@ -49,6 +49,7 @@ from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
+from backuppeer.agent.jobs.timekeeper import Timekeeper
 from backuppeer.agent.owner.announcing import Announcing
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
@@ -133,7 +134,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     join_succeeding(heirs, serving, sweeping, owed, noting=noting, hosting=hosting, by=(connecting, revising))
     further = (*terms, Moving(premises), owed, heirs, _make_inviting(keys, clock, hosting, requests), heirship)
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *further)
-    audits = _make_audits(home, keys, state, vault, reach=reach, announcing=announcing, following=following)
+    audits = _make_audits(home, keys, state, vault, by=(reach, announcing, following, revising))
     by_words = (Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending), announcing, following)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, *by_words)
     parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting, views, relays)
@@ -197,15 +198,10 @@ def _make_inviting(keys: HomeKeys, clock: Clock, hosting: Hosting, requests: Req
 
 
 def _make_audits(
-    home: Home,
-    keys: HomeKeys,
-    state: State,
-    vault: Vault,
-    *,
-    reach: Reach,
-    announcing: Announcing,
-    following: Following,
-) -> tuple[Auditor, Rounds, Lookout]:
+    home: Home, keys: HomeKeys, state: State, vault: Vault, *, by: tuple[Reach, Announcing, Following, Revising]
+) -> tuple[Auditor, Rounds, Lookout, Timekeeper]:
+    reach, announcing, following, revising = by
+
     def is_wanted() -> bool:
         return read_config(home).audits != "off"
 
@@ -222,7 +218,8 @@ def _make_audits(
         return [*(announcing.waiting() if may_tell else ()), *following.waiting()]
 
     lookout.find_waiting = find_waiting
-    return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout
+    timekeeper = Timekeeper(vault, home, before=revising.follow_up)
+    return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout, timekeeper
 
 
 def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault: Vault, serving: Serving) -> Repute:

@@ -80,7 +80,7 @@ async def _serve(
         for url in origins or [_url_of(bound, is_secure=certificate is not None)]:
             screen.line(f"  clients use: --server {escape_line(url)}", hang=4)
         kept = _SHARED if operating.cluster else _describe_notes(data, notes.count() if notes else 0)
-        for text in (kept, describe_relay(relaying, operating.relay_rate)):
+        for text in (kept, describe_relay(relaying, operating.relay_rate, is_shared=bool(operating.cluster))):
             screen.line(f"  {text}", hang=4)
         screen.event("ready", {"listen": bound})
 
@@ -90,7 +90,7 @@ async def _serve(
         serving = asyncio.ensure_future(
             run_server(
                 listen,
-                origins=origins,
+                origins=[*origins, *filter(None, [operating.relay_url])],
                 caps=caps,
                 keeping=operating.keeping(caps, data, notes)._replace(relaying=relaying),
                 trusted=operating.trusted,

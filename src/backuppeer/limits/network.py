@@ -145,6 +145,10 @@ STAMP_BITS: Final = 16
 """Work for a new key, unless an operator sets another: 8 puzzles of 2^16 trials of 4.5 µs, 2.4 s of one core."""
 STAMP_BITS_MOST: Final = 20
 """What a publisher does at most: a server that asks for more is not for us. 16 times the usual."""
+KNOCK_BITS_MOST: Final = 17
+"""What anybody works at most to be heard by a flooded server: 4.7 s of one core, on an old laptop three times that."""
+KNOCK_WORK_S: Final = 25.0
+"""And for how long: a server closes a socket that says nothing for 30 s."""
 STAMP_THREADS: Final = 2
 """For all servers together: whoever offers space has work of others to do."""
 STAMP_S: Final = 120.0

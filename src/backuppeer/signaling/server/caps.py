@@ -50,6 +50,8 @@ class Caps:
     sweep_s: float = limits.SERVER_SWEEP_S
     drain_s: float = limits.SERVER_DRAIN_S
     load_keys_per_s: float = limits.LOAD_KEYS_PER_S
+    load_messages_per_s: float = limits.LOAD_MESSAGES_PER_S
+    load_inbox_per_s: float = limits.LOAD_INBOX_PER_S
     network_publishes: Rate = _NETWORK_PUBLISHES
     network_deposits: Rate = _NETWORK_DEPOSITS
     network_pages: Rate = _NETWORK_PAGES

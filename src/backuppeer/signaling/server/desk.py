@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
@@ -50,6 +50,7 @@ from backuppeer.signaling.messages import (
     Request,
     Role,
     Taken,
+    WorkWanted,
     decode_request,
     encode,
     inbox_proof_blob,
@@ -58,9 +59,11 @@ from backuppeer.signaling.messages import (
 from backuppeer.signaling.note import deposit_blob
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.engine import Engine, Put, Shown, Stored
+from backuppeer.signaling.server.guest import Guest
 from backuppeer.signaling.server.load import Load
 from backuppeer.signaling.server.metrics import Metrics
 from backuppeer.signaling.server.notes import Notes
+from backuppeer.signaling.server.postage import Due, Postage
 from backuppeer.signaling.server.rate import TokenBucket
 from backuppeer.signaling.server.tolls import Tolls
 from backuppeer.signaling.stamping import is_timely
@@ -91,25 +94,6 @@ class _Closing(Exception):  # noqa: N818 - not an error: how a visit ends
         self.reason = reason
 
 
-class Guest(Protocol):
-    """What the desk may know of where a connection comes from: nothing but names that say nothing."""
-
-    origin: str
-    """The name by which the client dialled us."""
-
-    def name_noter(self) -> bytes | None:
-        """Count a note against the network, and name that; None when it has left too many."""
-        ...
-
-    def name_network(self, key: bytes) -> bytes:
-        """Return the name of the network under a key."""
-        ...
-
-    def strike(self) -> bool:
-        """Count a breach of the protocol; return whether the network is kept out from now on."""
-        ...
-
-
 @dataclass(slots=True, eq=False)
 class Visit:
     """One connection and what it has become."""
@@ -124,6 +108,7 @@ class Visit:
     peer: bytes = b""
     inbox: bytes = b""
     nonce: bytes = b""
+    due: Due | None = None
     was_fast: bool = False
 
 
@@ -137,6 +122,7 @@ class Desk:
         self._clock = clock
         self._pause = pause
         self._tolls, self._load = Tolls(engine, caps), Load(caps, clock=clock)
+        self._postage = Postage(caps, clock=clock)
         self.metrics = Metrics()
         self._attended: dict[bytes, Visit] = {}
         self._publishing: set[Visit] = set()
@@ -183,6 +169,7 @@ class Desk:
         """Read the figures that are not counted as they change."""
         self.metrics.is_whole.set(self._engine.is_whole())
         self.metrics.stamp_bits.set(self._load.bits())
+        self.metrics.message_bits.set(self._postage.bits())
         self.metrics.notes.set(self._notes.count())
         with suppress(Unavailable):
             self.metrics.slots.set(await self._engine.count())
@@ -310,7 +297,15 @@ class Desk:
         return is_timely_one and holds(stamp, peer, visit.guest.origin, bits)
 
     async def _deposit(self, visit: Visit, request: Deposit) -> None:
-        """Store and answer; the answer's bytes are the same whatever became of the message."""
+        """Store and answer; the answer's bytes are the same whatever became of a message that owes nothing."""
+        try:
+            visit.due = self._postage.collect(visit.due, request, visit.guest.origin)
+        except PeerFault as exc:
+            raise _Closing(CloseCode.UNPROVEN, exc.message) from exc
+        if visit.due is not None:
+            self.metrics.refused.labels("work").inc()
+            await self._send(visit, WorkWanted(visit.due.bits, visit.due.challenge))
+            return
         if await self._tolls.admits_inbox(request.inbox):
             await self._engine.deposit(request.inbox, request.sealed)
         await visit.connection.send(_DEPOSITED)
