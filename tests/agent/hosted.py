@@ -52,6 +52,7 @@ async def hosted(
     honest = Serving(house.premises, house.revising.consider, house.standing.blame, house.standing.note_deed)
     honest.on_terms = TermsDesk(house.revising, house.ending, house.waiving).answer
     honest.on_succession, honest.find_refusal = house.succeeding.answer, house.succeeding.refuse
+    honest.on_following = house.heirship.answer
     honest.find_debt = find_debt or honest.find_debt
     honest.on_receipts = on_receipts or honest.on_receipts
     if keep_slot is not None:

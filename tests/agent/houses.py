@@ -1,12 +1,15 @@
 """Homes of hosts and owners with real files, keys and stores; no network."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from agent.loops import SetClock
+from backuppeer.agent.home.heir import FormerSelf
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import create_identity, load_keys
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.ending import Ending
+from backuppeer.agent.host.heirship import Heirship
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.revising import Revising
@@ -51,6 +54,8 @@ class HostHouse:
         offered_bytes: int = 64 * MIB,
         identity: SigningKey | None = None,
         state: State | None = None,
+        former: Sequence[FormerSelf] = (),
+        authority: bytes = b"",
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.clock = SetClock()
@@ -58,13 +63,15 @@ class HostHouse:
         self.peer = PeerId(self.identity.public)
         self.state = state or State(folder / "state.db")
         self.evidence = EvidenceLog(folder / "evidence.db")
-        self.premises = Premises(self.state, self.identity, self.clock)
+        before = [one.identity for one in former]
+        self.premises = Premises(self.state, self.identity, self.clock, former=before)
+        self.heirship = Heirship(self.state, self.premises, former, authority=authority, bind=lambda _: b"")
         self.premises.establish(folder / "store", offered_bytes)
         self.standing = Standing(self.state, self.evidence, self.clock)
         self.heirs = Heirs(self.state, self.evidence.lines, self.clock)
         self.requests = Requests(self.state, self.premises, self.standing, self.clock, identity=self.identity)
-        self.revising = Revising(self.state, self.premises, self.requests, self.clock, identity=self.identity)
-        self.ending = Ending(self.state, self.premises, self.clock, identity=self.identity)
+        self.revising = Revising(self.state, self.premises, self.requests, self.clock)
+        self.ending = Ending(self.state, self.premises, self.clock)
         self.waiving = Waiving(self.state, self.premises, self.clock)
         self.revising.on_lowered = self.waiving.tell_lowered
         self.sweeping = Sweeping(self.premises, self.clock)
@@ -150,12 +157,12 @@ class OwnerHouse:
         }
         return sign_statement(Agreement(**{**fields, **changes}), self.keys.identity)
 
-    def agree_with(self, house: HostHouse, wish: Wish = WISH, *, number: int = 1) -> AgreementId:
+    def agree_with(self, house: HostHouse, wish: Wish = WISH, *, number: int = 1, **changes) -> AgreementId:
         """Knock, be accepted, and have the agreement in force on both sides."""
         promises = Wish(*wish).promises
         terms = offer("all", term_s=max(86400, wish[1]), lock_s=max(3600, wish[2]), promises=promises)
         house.requests.consider_knock(self.knock(house, wish), terms)
-        proposal = self.propose(house.peer, wish, number=number)
+        proposal = self.propose(house.peer, wish, number=number, **changes)
         signed = house.requests.consider_proposal(self.peer, proposal)
         agreement = AgreementId(bytes([number]) * 16)
         self.state.put_agreement(agreement, house.peer, signed)

@@ -111,11 +111,11 @@ class Watch(Estate):
 
 @asynccontextmanager
 async def watching(
-    owner: OwnerHouse, folder: Path, *houses: HostHouse, wish: tuple[int, int, int] = WISH
+    owner: OwnerHouse, folder: Path, *houses: HostHouse, wish: tuple[int, int, int] = WISH, **changes
 ) -> AsyncIterator[Watch]:
     """Agree with hosts for a year, be in session with each of them, and have an auditor."""
     for number, house in enumerate(houses, 1):
-        owner.agree_with(house, wish, number=number)
+        owner.agree_with(house, wish, number=number, **changes)
     watch = Watch(owner, folder, houses)
     async with AsyncExitStack() as stack:
         stack.callback(watch.close)

@@ -122,15 +122,37 @@ def test_words_of_another_identity_change_nothing_and_the_agent_goes_on(capsys, 
     assert "another identity" in lines[-1]["message"]
 
 
-def test_a_machine_that_keeps_others_backups_is_refused(capsys, home, agent, scene, monkeypatch):
+def test_a_machine_that_keeps_others_backups_says_who_follows_who_is_away_and_who_can_not(
+    capsys, home, agent, terminal, scene
+):
     recover_identity(Home(home), MASTER)
-    plan = SuccessionPlan(peer_id=OLD, is_recovered=True, repository=REPOSITORY.hex(), owners=2)
-    scripted(agent, plan)
-    monkeypatch.setattr("sys.stdin", FakePipe(WORDS))
-    code, lines = ask(capsys, "recover", "--new-identity", "--yes")
-    assert (code, scene.steps, is_begun(Home(home))) == (13, [], False)
-    assert "keeps backups of 2 peers" in lines[-1]["message"]
-    assert "peers end" in lines[-1]["hint"]
+    plan = msgspec.structs.replace(PLAN, owners=["dora", "eve"], absent=["eve"], stuck=["fr\x1bed"], has_slot=True)
+    scripted(agent, plan, taken=msgspec.structs.replace(TAKEN, left_out=[]))
+    shown = terminal("y\n")
+    scene.typed.append(WORDS)
+    code, out, _ = run(capsys, "recover", "--new-identity")
+    assert (code, is_begun(Home(home))) == (0, True)
+    said, told = " ".join(shown.getvalue().split()), " ".join(out.split())
+    for text in (said, told):
+        assert "you keep backups of dora, eve: what they have here stays, they follow when they are met" in text
+        assert "fr\\u001bed can't follow: the agreement does not name your words" in text
+    assert "not in session now, and told when met: eve" in said
+    assert "invites that you gave until now lead nowhere" in said
+
+
+def test_a_machine_without_a_host_of_its_own_says_who_it_is_and_speaks_of_no_hosts(
+    capsys, home, agent, terminal, scene
+):
+    recover_identity(Home(home), MASTER)
+    plan = msgspec.structs.replace(PLAN, owners=["dora"], heard=[], left_out=[])
+    scripted(agent, plan, taken=msgspec.structs.replace(TAKEN, left_out=[], peers=[], names=[]))
+    terminal("y\n")
+    scene.typed.append(WORDS)
+    code, out, _ = run(capsys, "recover", "--new-identity")
+    assert code == 0
+    first = out.splitlines()[0]
+    assert first.endswith(f"this home is {NEW[:13]} in place of {OLD[:13]}")
+    assert ("you keep backups of dora" in out, "host" in first) == (True, False)
 
 
 def test_what_was_begun_goes_on_without_words_and_questions(capsys, home, agent, scene, monkeypatch):

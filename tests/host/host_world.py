@@ -35,6 +35,7 @@ class World:
         owner: SigningKey | None = None,
         host: SigningKey | None = None,
         authority: SigningKey | None = None,
+        ext: dict[str, bytes] | None = None,
     ) -> bytes:
         owner, host, authority = owner or self.owner, host or self.host, authority or self.authority
         terms = Agreement(
@@ -46,6 +47,7 @@ class World:
             authority=authority.public,
             repository=self.repository,
             size_bytes=size_bytes,
+            ext=ext or {},
             start_ms=NOW_MS,
             term_s=1000,
             lock_s=lock_s,

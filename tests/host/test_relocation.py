@@ -72,7 +72,7 @@ def test_everything_is_there_afterwards_and_nothing_where_it_was(store, kept, wo
             assert moved.read(A, stored, offset=0, length=len(data)) == data
         assert moved.heads.get(A).head.number == 1
         assert moved.removals.graveyard.age_s() == 77, "the catalogue came along: no lock begins anew"
-        assert moved.notices.last_number(A, world.host.public) == 1
+        assert moved.notices.last_of_host(A).notice.number == 1
         assert moved.rebuild_catalogue(verify=True).damaged == []
     finally:
         moved.close()
@@ -98,7 +98,7 @@ def test_what_comes_changes_and_goes_while_it_is_copied_is_as_at_the_source(stor
     assert not Layout(target).pack(A, first).exists()
     moved = open_store(target, world.peer, floor_bytes=0)
     assert moved.read(A, late[0], offset=0, length=4) == b"late"
-    assert moved.notices.last_number(A, world.host.public) == 1
+    assert moved.notices.last_of_host(A).notice.number == 1
     moved.close()
 
 

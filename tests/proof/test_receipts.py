@@ -186,6 +186,10 @@ def test_a_note_is_signed_by_who_was_away_first_whichever_side_that_is():
 def test_notes_about_another_agreement_or_endless_gaps_are_refused():
     with pytest.raises(ProtocolViolation, match="another agreement"):
         open_gap_note(note(), msgspec.structs.replace(TERMS, agreement=bytes(15) + b"x"))
+    heirs = msgspec.structs.replace(TERMS, host=bytes(31) + b"h")
+    with pytest.raises(ProtocolViolation):
+        open_gap_note(note(), heirs)
+    assert open_gap_note(note(), heirs, [TERMS.host]).first, "of who was the host then"
     blob = msgspec.msgpack.encode(
         GapNote(
             agreement=TERMS.agreement,

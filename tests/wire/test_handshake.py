@@ -404,3 +404,35 @@ def test_no_proof_with_a_changed_byte_is_accepted(data):
     with suppress(PeerFault):
         acceptor.receive(bytes(changed))
     assert acceptor.peer is None
+
+
+# --- identities of before
+def test_an_acceptor_answers_under_a_name_of_before_whom_it_is_told_to_and_says_which_was_named():
+    pair, before = Pair(), SigningKey.generate()
+    partner = peer_of(pair.dialler)
+    for expected in (before, pair.acceptor):
+        dialler = pair.dial(expected=peer_of(expected))
+        acceptor = Handshake.accept(
+            pair.acceptor, lambda _: True, ends=pair.ends, former=[(before, lambda peer: peer == partner)]
+        )
+        run_pair(dialler, acceptor)
+        assert (dialler.peer.peer, acceptor.peer.peer, acceptor.own) == (
+            peer_of(expected),
+            partner,
+            peer_of(expected),
+        )
+
+
+def test_a_name_of_before_is_answered_to_nobody_else_and_its_thief_gets_no_session_as_it():
+    pair, before = Pair(), SigningKey.generate()
+    stranger = pair.dial(expected=peer_of(before))
+    with pytest.raises(AuthenticationFault):
+        run_pair(
+            stranger,
+            Handshake.accept(pair.acceptor, lambda _: True, ends=pair.ends, former=[(before, lambda _: False)]),
+        )
+    thief = Handshake.dial(before, peer_of(pair.acceptor), ends=pair.ends, learned=pair.ends.acceptor)
+    with pytest.raises(AuthenticationFault):
+        run_pair(
+            thief, Handshake.accept(pair.acceptor, lambda _: True, ends=pair.ends, former=[(before, lambda _: True)])
+        )

@@ -24,6 +24,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.home.tenancy import end_without_home
 from backuppeer.agent.host.authorities import follow_again
 from backuppeer.agent.host.ending import Ending as HostEnding
+from backuppeer.agent.host.heirship import Heirship
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.inviting import Inviting
 from backuppeer.agent.host.moving import Moving
@@ -46,6 +47,7 @@ from backuppeer.agent.jobs.timekeeper import Timekeeper
 from backuppeer.agent.owner.announcing import SEEN, Announcing, find_successor
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
+from backuppeer.agent.owner.following import Following
 from backuppeer.agent.owner.receipting import Receipting
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.vault import Vault
@@ -79,11 +81,11 @@ from backuppeer.errors import (
     UserError,
 )
 from backuppeer.ids import PeerId
-from backuppeer.limits import AGREEMENTS_PER_HELLO, KNOCK_BACKGROUND_S
+from backuppeer.limits import KNOCK_BACKGROUND_S
 from backuppeer.signaling.servers import resolve_servers
 from backuppeer.transport.base import Transport
 from backuppeer.trust.evidence import Kind
-from backuppeer.wire.messages import HeadState, Hello
+from backuppeer.wire.messages import Hello
 from backuppeer.wire.receipts import AskOpinion, AskReceipts
 
 _log = structlog.get_logger()
@@ -124,6 +126,7 @@ class HostSide:
     succeeding: Succeeding
     inviting: Inviting
     presence: Presence
+    heirship: Heirship
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,7 @@ class OwnerSide:
     ending: Ending
     waiving: Waiving
     announcing: Announcing
+    following: Following
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +206,8 @@ class Agent:
                 self.host.premises.note_absence(": ".join(filter(None, (exc.message, exc.hint))))
         # Before any can run: this agent is the only one of the home.
         await asyncio.to_thread(sweep_drills, parts.home)
-        if not self.owner.vault.is_unrecovered and not self.owner.announcing.waiting():
+        is_needed = await asyncio.to_thread(self.host.heirship.is_needed)
+        if not (self.owner.vault.is_unrecovered or self.owner.announcing.waiting() or is_needed):
             forget_former(parts.home, parts.keys.working)
         self.spawn(end_without_home(parts.home, self.stopping))
         self.spawn(parts.sessions.run())
@@ -212,6 +217,7 @@ class Agent:
         for work in (self.host.sweeping.run(), self.host.scrubbing.run(), self.host.noting.run()):
             self.spawn(work)
         self.spawn(self._follow_again())
+        self.spawn(self.host.heirship.call())
         self.spawn(self.host.inviting.run())
         self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
@@ -283,10 +289,13 @@ class Agent:
             meet_at(parts.state, session.peer, where.encode() if where else b"", now_ms)
             if find_successor(parts.keys, session.hello) is not None:
                 parts.state.put_setting(SEEN, session.hello.succeeded)
-            adopt_agreements(parts.state, parts.keys, session)
-            self.owner.vault.writer.notice(session.hello.heads)
-        parts.standing.saw(session.peer, Kind.CONNECTED)
-        self.owner.rounds.wake(session.peer)
+            await self.owner.following.meet(session)
+            if not self.owner.following.is_left(session.peer):
+                adopt_agreements(parts.state, parts.keys, session)
+                self.owner.vault.writer.notice(session.hello.heads)
+        if not self.owner.following.is_left(session.peer):
+            parts.standing.saw(session.peer, Kind.CONNECTED)
+            self.owner.rounds.wake(session.peer)
         self.spawn(self._agree(session))
         self.spawn(self._see_off(session))
 
@@ -298,19 +307,12 @@ class Agent:
         """Return what we tell a proven peer: its agreements and heads here, and where we are; or who goes on for it."""
         if succeeded := self.host.succeeding.hello(peer):
             return Hello(succeeded=succeeded)
-        leases = self.host.premises.leases_of(peer)[:AGREEMENTS_PER_HELLO]
-        heads: list[HeadState] = self.host.premises.heads_of(peer)[:AGREEMENTS_PER_HELLO]
-        return Hello(
-            agreements=tuple(lease.signed for lease in leases),
-            heads=tuple(heads),
-            binding=self.host.hosting.binding(),
-            authority=self.parts.keys.authority,
-        )
+        return self.host.heirship.make_hello(peer, self.parts.keys.peer)
 
     def may_answer(self, peer: PeerId) -> bool:
         """Whether a dialler is somebody we answer (DESIGN 6); both questions are always asked."""
         as_host = self.host.requests.may_answer(peer)
-        as_owner = self.owner.connecting.may_answer(peer)
+        as_owner = self.owner.connecting.may_answer(peer) | (peer in self.owner.following.waiting())
         return as_host | as_owner
 
     def is_newcomer(self, peer: PeerId) -> bool:
@@ -319,6 +321,8 @@ class Agent:
 
     async def _agree(self, session: Session) -> None:
         owner, repute = self.owner, self.repute
+        if not await owner.following.go_on(session):
+            return  # another goes on in its place, with whom all else is talked of
         for step in (owner.connecting.agree, owner.slots.hand, owner.revising.settle, owner.ending.tell):
             try:
                 await step(session)

@@ -59,13 +59,14 @@ from backuppeer.agent.jobs.timekeeper import Timekeeper
 from backuppeer.agent.owner.announcing import Announcing
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
+from backuppeer.agent.owner.following import Following
 from backuppeer.agent.owner.receipting import Receipting
 from backuppeer.agent.owner.revising import Revising
 from backuppeer.agent.owner.set_hosts import follow_heirs
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.owner.waiving import Waiving
 from backuppeer.agent.peers.contacting import Contacting
-from backuppeer.agent.peers.endpoint import make_binding, open_transport, whereabouts_of
+from backuppeer.agent.peers.endpoint import open_transport, whereabouts_of
 from backuppeer.agent.peers.exchange import Exchange
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
@@ -84,12 +85,14 @@ from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.agent.repute.views import Views, make_views
 from backuppeer.cli.descriptors import use_descriptors
+from backuppeer.cli.inheriting import join_succeeding, make_following, make_heirship
 from backuppeer.cli.routing import make_handlers
 from backuppeer.clock import Clock, SystemClock
 from backuppeer.control.openapi import build_openapi
 from backuppeer.control.server import build_app, serve_control
 from backuppeer.control.sockets import socket_path_for
 from backuppeer.errors import BackupPeerError
+from backuppeer.ids import PeerId
 from backuppeer.limits import PASSPHRASE_BYTES, SWITCH_INTERVAL_S
 from backuppeer.signaling.proxying import use_nothing, use_proxy
 from backuppeer.transport.base import PathKind
@@ -110,42 +113,58 @@ async def compose(home: Home, secret: bytes) -> Agent:
     clock, keys = SystemClock(), load_keys(home, secret)
     state = State(home.state)
     transport = await open_transport(state, keys, bind_addresses())
-    premises = Premises(state, keys.identity, clock, default=home.default_store)
+    premises = Premises(state, keys.identity, clock, default=home.default_store, former=keys.former_identities)
     evidence = open_or_set_aside(home.path / "evidence.db", EvidenceLog, note=premises.notes.append)
     standing, views = _make_standing(state, evidence, clock)
     requests = Requests(state, premises, standing, clock, identity=keys.identity)
     terms = _make_terms(state, premises, requests, keys, clock=clock)
     desk = TermsDesk(*terms)
-    serving = Serving(premises, terms[0].consider, standing.blame, standing.note_deed)
-    sweeping = Sweeping(premises, clock)
-    serving.answering.on_deleted = sweeping.wake
+    serving, sweeping = _make_serving(premises, terms[0], standing, clock)
     # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
     hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     announcing = Announcing(state, keys, transport, clock)
     reach, contacting, relays = _make_reach(home, state, sessions, standing, announcing=announcing)
+    following = make_following(Following(state, keys, views.heirs, reach=reach), premises, announcing, reach)
     market, knocking = _make_knocking(state, keys, views, relays, announcing=announcing, neighbours=reach.neighbours)
     connecting = Connecting(state, keys, clock, reach=reach, knocking=knocking)
-    binding = partial(make_binding, transport, keys, clock, relays)
+    heirship = make_heirship(keys, premises, serving, sessions, standing=standing, announcing=announcing, relays=relays)
+    binding = partial(heirship.bind, keys.identity)
     hosting = Hosting(state, keys.identity, clock, requests=requests, binding=binding, free=premises.free_for)
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
-    noting, slots = Noting(state, premises, keys.identity, clock, binding=binding), Slots(state, keys, clock)
+    noting, slots = Noting(state, premises, clock, binding=heirship.bind), Slots(state, keys, clock)
     serving.on_terms, serving.keep_slot, hosting.health = desk.answer, noting.keep, market.health
     terms[0].on_offer = lambda: hosting.offer
     ending, scrubbing = Ending(state, keys, clock, reach=reach), Scrubbing(premises, clock, serving.proving)
     revising = Revising(state, keys, clock, reach=reach, blame=standing.blame)
     revising.hear = desk.hear = ending.hear
-    owed = _make_reciprocity(Reciprocity(state, premises, clock, own=keys.peer), serving, requests)
+    owed = _make_reciprocity(Reciprocity(state, premises, clock), serving, requests)
     heirs = Succeeding(state, premises, requests, views.heirs)
-    _join_succeeding(heirs, serving, sweeping, owed, noting=noting, hosting=hosting, by=(connecting, revising))
-    further = (*terms, Moving(premises), owed, heirs, *_make_findable(home, keys, hosting, requests, premises=premises))
+    join_succeeding(heirs, serving, sweeping, owed, noting=noting, hosting=hosting, by=(connecting, revising))
+    further = (
+        *terms,
+        Moving(premises),
+        owed,
+        heirs,
+        *_make_findable(home, keys, hosting, requests, premises),
+        heirship,
+    )
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *further)
-    audits = _make_audits(home, keys, state, vault, by=(reach, announcing, revising))
-    waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
-    as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving, announcing)
+    audits = _make_audits(home, keys, state, vault, by=(reach, announcing, following, revising))
+    by_words = (Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending), announcing, following)
+    as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, *by_words)
     parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting, views, relays)
     agent = Agent(parts, as_host, as_owner, _make_repute(parts, evidence, premises, vault, serving))
     return agent
+
+
+def _make_serving(
+    premises: Premises, revising: HostRevising, standing: Standing, clock: Clock
+) -> tuple[Serving, Sweeping]:
+    serving = Serving(premises, revising.consider, standing.blame, standing.note_deed)
+    sweeping = Sweeping(premises, clock)
+    serving.answering.on_deleted = sweeping.wake
+    return serving, sweeping
 
 
 def _make_standing(state: State, evidence: EvidenceLog, clock: Clock) -> tuple[Standing, Views]:
@@ -159,7 +178,6 @@ def _make_reach(
 ) -> tuple[Reach, Contacting, Relays]:
     clock = announcing.clock
     reach, contacting = Reach(state, sessions, loopback=is_loopback_only()), Contacting(standing, clock)
-    reach.before_dial, reach.check = announcing.follow, announcing.check
     reach.on_missed, reach.neighbours = contacting.missed, Neighbours(state, clock, bind_addresses())
     reach.neighbours.is_set = partial(may_use_lan, home)
     relays = Relays(announcing.transport, clock, loopback=is_loopback_only())
@@ -180,10 +198,10 @@ def _make_knocking(
 def _make_terms(
     state: State, premises: Premises, requests: Requests, keys: HomeKeys, *, clock: Clock
 ) -> tuple[HostRevising, HostEnding, HostWaiving]:
-    revising = HostRevising(state, premises, requests, clock, identity=keys.identity, authority=keys.authority)
+    revising = HostRevising(state, premises, requests, clock, authority=keys.authority)
     waiving = HostWaiving(state, premises, clock)
     revising.on_lowered = waiving.tell_lowered
-    return revising, HostEnding(state, premises, clock, identity=keys.identity), waiving
+    return revising, HostEnding(state, premises, clock), waiving
 
 
 def _make_reciprocity(made: Reciprocity, serving: Serving, requests: Requests) -> Reciprocity:
@@ -191,25 +209,8 @@ def _make_reciprocity(made: Reciprocity, serving: Serving, requests: Requests) -
     return made
 
 
-def _join_succeeding(
-    made: Succeeding,
-    serving: Serving,
-    sweeping: Sweeping,
-    owed: Reciprocity,
-    *,
-    noting: Noting,
-    hosting: Hosting,
-    by: tuple[Connecting, Revising],
-) -> None:
-    serving.on_succession, serving.find_refusal = made.answer, made.refuse
-    sweeping.line_of = owed.line_of = made.line_of
-    made.on_passing, hosting.check_wish = noting.lead_on, made.check_wish
-    for asking in by:
-        asking.choose_authority = made.choose_authority
-
-
 def _make_findable(
-    home: Home, keys: HomeKeys, hosting: Hosting, requests: Requests, *, premises: Premises
+    home: Home, keys: HomeKeys, hosting: Hosting, requests: Requests, premises: Premises
 ) -> tuple[Inviting, Presence]:
     clock = SystemClock()
     presence = Presence(hosting, premises, clock, bind_addresses())
@@ -220,9 +221,9 @@ def _make_findable(
 
 
 def _make_audits(
-    home: Home, keys: HomeKeys, state: State, vault: Vault, *, by: tuple[Reach, Announcing, Revising]
+    home: Home, keys: HomeKeys, state: State, vault: Vault, *, by: tuple[Reach, Announcing, Following, Revising]
 ) -> tuple[Auditor, Rounds, Lookout, Timekeeper]:
-    reach, announcing, revising = by
+    reach, announcing, following, revising = by
 
     def is_wanted() -> bool:
         return read_config(home).audits != "off"
@@ -234,7 +235,12 @@ def _make_audits(
 
     auditor = Auditor(home, keys, state, vault)
     lookout = Lookout(state, vault.standing, vault.clock, reach=reach, is_wanted=may_look)
-    lookout.find_waiting = lambda: announcing.waiting() if vault.writer.may_write and not vault.is_unrecovered else []
+
+    def find_waiting() -> list[PeerId]:
+        may_tell = vault.writer.may_write and not vault.is_unrecovered
+        return [*(announcing.waiting() if may_tell else ()), *following.waiting()]
+
+    lookout.find_waiting = find_waiting
     timekeeper = Timekeeper(vault, home, before=revising.follow_up)
     return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout, timekeeper
 
@@ -247,7 +253,7 @@ def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault:
     hearing, gaps = Hearing(shelf, clock, keys.peer), Gaps(shelf, state, keys.identity, clock)
     convicts = Convicts(shelf, evidence, home.path / PROOFS, clock)
     receipting = Receipting(state, keys, vault, shelf=shelf, gaps=gaps, clock=clock)
-    countersigning = Countersigning(premises, keys.identity, clock, shelf=shelf, gaps=gaps)
+    countersigning = Countersigning(premises, clock, shelf=shelf, gaps=gaps)
     exchange = Exchange(shelf, state, clock, own=keys.peer, convicts=convicts, heirs=parts.views.heirs)
     exchange.named = partial(list_authorities, state, premises)
     receipting.is_shared = exchange.is_shared = partial(may_share_receipts, home)

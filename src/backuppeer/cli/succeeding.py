@@ -18,7 +18,7 @@ from backuppeer.cli.taking_over import announce
 from backuppeer.cli.work import View, run_work
 from backuppeer.control.succeeding import SuccessionPlan, SuccessionRequest, SuccessionTold
 from backuppeer.control.taking_over import TakeOverResult
-from backuppeer.errors import DeclinedError, InterruptedByUserError, RefusedError
+from backuppeer.errors import DeclinedError, InterruptedByUserError
 
 if TYPE_CHECKING:
     from backuppeer.agent.home.keyring import HomeKeys
@@ -45,7 +45,6 @@ def succeed(context: Context, plan: SuccessionPlan, read_master: Callable[[], by
     Raises:
         DeclinedError: the person said no; nothing was changed.
         UserError: nobody is there to ask, or the words are of another identity.
-        RefusedError: this machine keeps others' backups, which would be lost to them.
         BackupPeerError: no host could be told.
 
     """
@@ -65,22 +64,25 @@ def succeed(context: Context, plan: SuccessionPlan, read_master: Callable[[], by
         result = announce(context)
     except KeyboardInterrupt:
         raise InterruptedByUserError("stopped: a new identity is on its way here", hint=_GOES_ON) from None
-    result.former = former
+    result.former, result.owners, result.stuck = former, plan.owners, plan.stuck
     return result
 
 
 def show_result(context: Context, result: TakeOverResult) -> None:
     """Say what stands."""
     screen = context.screen
-    tick, hosts = screen.paint("✓", GREEN), format_count(len(result.peers), "host")
-    was = f" in place of {shorten_id(result.former)}, which is shut out there" if result.former else ""
-    screen.line(f"{tick} told to {hosts}: this home is {shorten_id(result.peer_id)}{was}", hang=2)
+    told = f"told to {format_count(len(result.peers), 'host')}: " if result.peers or result.left_out else ""
+    out = ", which is shut out there" if told else ""
+    was = f" in place of {shorten_id(result.former)}{out}" if result.former else ""
+    screen.line(f"{screen.paint('✓', GREEN)} {told}this home is {shorten_id(result.peer_id)}{was}", hang=2)
     for host in result.left_out:
         name, reason = escape_name(host.name), escape_line(host.reason)
         screen.line(f"  {name} has not heard yet ({reason}), and serves the old identity until it is met", hang=4)
     for peer_id, name in zip(result.peers, result.names, strict=False):
         typed = write_peer(peer_id, name)
         screen.line(f"  read {escape_name(name)} the words of this id: `backup-peer peers verify {typed}`", hang=4)
+    for line in _describe_owners(result.owners, result.stuck):
+        screen.line(f"  {line}", hang=4)
     screen.line("  the 24 words stay as they are; make a new kit: `backup-peer kit --to kit.html`", hang=4)
     screen.line("  next: `backup-peer backup PATH...`, with the paths as they are on this machine", hang=4)
 
@@ -103,13 +105,6 @@ def _begin(context: Context, plan: SuccessionPlan, read_master: Callable[[], byt
     """Sign the succession, once the person has agreed, while no agent has the home."""
     from backuppeer.cli.agents import start_agent, stop_agent  # noqa: PLC0415 - subprocess; not for verbs without agent
 
-    if plan.owners:
-        raise RefusedError(
-            f"this machine keeps backups of {format_count(plan.owners, 'peer')}, who know it by the identity of now: "
-            "they would not find it any more",
-            hint="`backup-peer peers` shows them: end those agreements (`backup-peer peers end`), or recover with "
-            "--new-identity on another machine",
-        )
     try:
         _ask(context, plan)
         master = read_master()
@@ -141,12 +136,33 @@ def _describe(plan: SuccessionPlan) -> Iterator[str]:
         )
     for name in plan.waiting:
         yield f"- {escape_name(name)} has not heard of the identity before this one yet"
+    yield from (f"- {line}" for line in _describe_owners(plan.owners, plan.stuck))
+    if plan.absent:
+        yield f"- not in session now, and told when met: {', '.join(map(escape_name, plan.absent))}"
+    if plan.has_slot:
+        yield "- your slot goes on under the new id; invites that you gave until now lead nowhere: make new ones"
     yield (
         "- every machine with the old identity is shut out: it restores nothing and makes no backups; what it has read "
         "already it has, and its keys open what was backed up until now"
     )
     yield "- this machine makes the backups from now on; another home of yours follows with `backup-peer recover` there"
     yield "- people who compared safety words with you must compare them again"
+
+
+def _describe_owners(owners: list[str], stuck: list[str]) -> Iterator[str]:
+    """Yield what becomes of peers whose backups this machine keeps."""
+    if owners:
+        names = ", ".join(map(escape_name, owners))
+        yield (
+            f"you keep backups of {names}: what they have here stays, they follow when they are met, and your months "
+            "with them count on"
+        )
+    if stuck:
+        names = ", ".join(map(escape_name, stuck))
+        yield (
+            f"{names} can't follow: the agreement does not name your words. What is kept here is served under the old "
+            "id, which a thief has, too; after `backup-peer peers renew` on their machine they follow"
+        )
 
 
 def _unlock(home: Home) -> bytes:

@@ -18,13 +18,18 @@ class SuccessionPlan(TakeOverPlan, kw_only=True):
     """What a person is to know before a new identity: as `TakeOverPlan`, and what stands in the way of it.
 
     is_begun: a succession lies in this home that is not finished. has_heir: no host has followed it yet. waiting: names
-    of hosts that have not heard of the succession before. owners: how many peers' backups this machine keeps.
+    of hosts that have not heard of the succession before. owners: names of peers whose backups this machine keeps and
+    that can follow it; absent: those of them who are not in session now. stuck: names of those who can't follow.
+    has_slot: space is on offer here.
     """
 
     is_begun: bool = False
     has_heir: bool = False
     waiting: list[str] = msgspec.field(default_factory=list)
-    owners: int = 0
+    owners: list[str] = msgspec.field(default_factory=list)
+    absent: list[str] = msgspec.field(default_factory=list)
+    stuck: list[str] = msgspec.field(default_factory=list)
+    has_slot: bool = False
 
 
 class SuccessionTold(msgspec.Struct, kw_only=True):

@@ -38,10 +38,13 @@ class TakeOverResult(RecoverResult, kw_only=True):
     """`recover`: epoch: of the grant under which this home writes, 0 without --take-over. left_out: not told of it.
 
     former: who this home was before, with --new-identity; else empty. names: how
-    `peers` are called here, in their order.
+    `peers` are called here, in their order. owners: with --new-identity, names of peers whose backups are kept here and
+    that are told when they are met; stuck: of those who can't follow.
     """
 
     epoch: int = 0
     former: str = ""
     names: list[str] = msgspec.field(default_factory=list)
+    owners: list[str] = msgspec.field(default_factory=list)
+    stuck: list[str] = msgspec.field(default_factory=list)
     left_out: list[LeftOut] = msgspec.field(default_factory=list)

@@ -2,18 +2,19 @@
 
 Knows: `proof.statements.Agreement`, the files `agreement`, `agreement.<revision>` and `ended`. Must not know: who
 negotiates or why. A revision is accepted only when both parties signed it, it names this host, and it continues the
-chain; authority and repository never change, the owner only by the authority's word (`proof.revisions`). Such a one, or
-one that lowers the lock, carries that word, so the chain proves itself. All that is kept is by agreement and stays
-where it is; what an owner of before signed is opened under the line of owners.
+chain; authority and repository never change, owner and host only by their authority's word (`proof.revisions`). Such a
+one, or one that lowers the lock, carries that word, so the chain proves itself. All that is kept is by agreement and
+stays where it is; what an owner of before signed is opened under the line of owners. This host may have several names:
+an agreement stays under the one of before until its owner has signed the next (ADR 69).
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from backuppeer.errors import (
     AuthenticationFault,
@@ -36,6 +37,8 @@ from backuppeer.proof.statements import Agreement, open_statement, peek_statemen
 _FILE_BYTES = 2 * STATEMENT_BYTES
 _NAME = "agreement"
 S = TypeVar("S")
+Former = Collection[PeerId]
+"""Names of before of a store's host (ADR 69)."""
 _ENDED = "ended"
 """The file that says that an agreement was ended by notice, and all of it erased."""
 
@@ -57,18 +60,31 @@ class Lease:
         """Whose data it is."""
         return PeerId(self.terms.owner)
 
+    @property
+    def host(self) -> PeerId:
+        """The name by which the owner knows this host."""
+        return PeerId(self.terms.host)
+
+
+class _Lines(NamedTuple):
+    """Who owned an agreement, and under which names this host kept it; those of now first."""
+
+    owners: tuple[PeerId, ...]
+    hosts: tuple[PeerId, ...]
+
 
 class Leases:
     """All agreements of one store. Thread-safe. Made by `open_store`."""
 
-    def __init__(self, layout: Layout, catalogue: Catalogue, *, quota: Quota, host: PeerId) -> None:
+    def __init__(self, layout: Layout, catalogue: Catalogue, *, quota: Quota, hosts: Collection[PeerId]) -> None:
+        """`hosts`: all names of this host."""
         self._layout = layout
         self._catalogue = catalogue
         self._quota = quota
-        self._host = host
+        self._hosts = frozenset(hosts)
         self._leases: dict[AgreementId, Lease] = {}
         self._by_owner: dict[PeerId, set[AgreementId]] = {}
-        self._lines: dict[AgreementId, tuple[int, tuple[PeerId, ...]]] = {}
+        self._lines: dict[AgreementId, tuple[int, _Lines]] = {}
         self._lock = threading.Lock()
 
     def load(self) -> list[str]:
@@ -173,7 +189,9 @@ class Leases:
             return lease
         folder = self._layout.folder(agreement)
         with translate_failures(self._layout.root):
-            return self._try_verify(agreement, _read_if_there(folder / _NAME)) if (folder / _ENDED).exists() else None
+            if not (folder / _ENDED).exists():
+                return None
+            return self._try_verify(agreement, _read_if_there(folder / _NAME), is_ended=True)
 
     def history(self, agreement: AgreementId) -> list[bytes]:
         """Return all signed revisions of an agreement, oldest first, as they were signed; also of one that has ended.
@@ -200,20 +218,29 @@ class Leases:
             StoreUnavailable: the disk refuses.
 
         """
-        revision, line = self._lines.get(lease.agreement, (0, ()))
-        if revision != lease.terms.revision:
-            line = tuple(dict.fromkeys([lease.owner, *self._list_owners(lease)]))
-            self._lines[lease.agreement] = (lease.terms.revision, line)
-        return line
+        return self._trace(lease).owners
 
-    def _list_owners(self, lease: Lease) -> Iterator[PeerId]:
-        """Yield the owner that each kept revision names, the newest first."""
+    def names(self, lease: Lease) -> tuple[PeerId, ...]:
+        """Return the names under which this host keeps and kept an agreement, that of now first; as `line`."""
+        return self._trace(lease).hosts
+
+    def _trace(self, lease: Lease) -> _Lines:
+        revision, lines = self._lines.get(lease.agreement, (0, _Lines((), ())))
+        if revision != lease.terms.revision:
+            every = [lease.terms, *self._list_before(lease)]
+            owners, hosts = (dict.fromkeys(map(PeerId, one)) for one in zip(*_parties_of(every), strict=True))
+            lines = _Lines(tuple(owners), tuple(hosts))
+            self._lines[lease.agreement] = (lease.terms.revision, lines)
+        return lines
+
+    def _list_before(self, lease: Lease) -> Iterator[Agreement]:
+        """Yield each revision that is kept and was in force before, the newest first."""
         folder = self._layout.folder(lease.agreement)
         for number in range(lease.terms.revision - 1, 0, -1):
             with translate_failures(self._layout.root):
                 signed = _read_if_there(folder / f"{_NAME}.{number}")
             with suppress(PeerFault):
-                yield _owner_of(signed)
+                yield peek_statement(Agreement, signed)
 
     def open_by_line(self, lease: Lease, open_as: Callable[[PeerId], S]) -> S:
         """Return what opens as a word of the owner, or else of who owned the agreement before it.
@@ -233,7 +260,7 @@ class Leases:
             return open_by_any(before[::-1], open_as)
 
     def find_step(self, agreement: AgreementId, old: PeerId) -> bytes | None:
-        """Return the co-signed revision by which another took the place of the owner `old`; None: none did.
+        """Return the co-signed revision by which another took the place of the owner, or host, `old`; None: none did.
 
         Raises:
             NotFoundError: no such agreement.
@@ -241,13 +268,14 @@ class Leases:
 
         """
         steps = pairwise(self.history(agreement))
-        owned = ((_owner_of(one), _owner_of(other), other) for one, other in steps)
-        return next((signed for before, after, signed in owned if before == old != after), None)
+        found = (other for one, other in steps if old in set(_parties_in(one)) - set(_parties_in(other)))
+        return next(found, None)
 
-    def _verify(self, signed: bytes) -> Lease:
+    def _verify(self, signed: bytes, *, is_ended: bool = False) -> Lease:
         claimed = peek_statement(Agreement, signed)
         terms = open_statement(Agreement, signed, claimed.owner, claimed.host)
-        if terms.host != self._host:
+        # One that has ended stays under the name that it had, also when this host is known by that to nobody any more.
+        if terms.host not in self._hosts and not is_ended:
             raise ProtocolViolation("the agreement is with another host")
         if terms.size_bytes < 1:
             raise ProtocolViolation("the agreement is about no storage")
@@ -321,16 +349,20 @@ class Leases:
         self._keep(lease)
         self._quota.restore_limit(agreement, lease.terms.size_bytes)
 
-    def _try_verify(self, agreement: AgreementId, signed: bytes) -> Lease | None:
+    def _try_verify(self, agreement: AgreementId, signed: bytes, *, is_ended: bool = False) -> Lease | None:
         try:
-            lease = self._verify(signed)
+            lease = self._verify(signed, is_ended=is_ended)
         except PeerFault:
             return None
         return lease if lease.agreement == agreement else None
 
 
-def _owner_of(signed: bytes) -> PeerId:
-    return PeerId(peek_statement(Agreement, signed).owner)
+def _parties_of(revisions: Iterable[Agreement]) -> Iterator[tuple[bytes, bytes]]:
+    return ((terms.owner, terms.host) for terms in revisions)
+
+
+def _parties_in(signed: bytes) -> tuple[bytes, bytes]:
+    return next(_parties_of([peek_statement(Agreement, signed)]))
 
 
 def _read_capped(path: Path) -> bytes:

@@ -42,6 +42,7 @@ from backuppeer.limits import (
     PACK_TARGET_BYTES,
     STATEMENT_BYTES,
 )
+from backuppeer.proof.case import open_by_any
 from backuppeer.proof.custody import LossCause, LossReport, open_packs, sign_loss
 
 _MAGIC: Final = b"BPLOSS1\n"
@@ -353,8 +354,9 @@ class Losses:
             data = file.read(_FILE_BYTES + 1)
         try:
             signed, packs = split_report(data)
-            said = open_packs(
-                LossReport, signed, packs, host=self._leases.get(agreement).terms.host, agreement=agreement
+            names = self._leases.names(self._leases.get(agreement))
+            said = open_by_any(
+                names[::-1], lambda host: open_packs(LossReport, signed, packs, host=host, agreement=agreement)
             )
         except (ValueError, PeerFault):
             return None  # spoiled by the disk: nobody would believe it

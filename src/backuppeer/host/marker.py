@@ -9,6 +9,7 @@ import fcntl
 import os
 import re
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -39,13 +40,15 @@ def write_marker(path: Path, peer: PeerId) -> Marker:
 
     """
     marker = Marker(store=secrets.token_bytes(16), peer=peer)
-    text = f"{_MAGIC} {_VERSION}\nstore {marker.store.hex()}\npeer {format_peer_id(peer)}\n"
-    replace_file(path, text.encode())
+    _write(path, marker)
     return marker
 
 
-def lock_marker(path: Path, peer: PeerId) -> tuple[Marker, int]:
+def lock_marker(path: Path, peer: PeerId, former: Collection[PeerId] = ()) -> tuple[Marker, int]:
     """Read the marker, check that it is `peer`'s, lock it, and return it with the descriptor that holds the lock.
+
+    A store of one of `former`, whose heir the peer is, becomes the peer's own, durably: from then on it is none for a
+    copy of the home of before (ADR 69).
 
     Raises:
         StoreUnavailable: no marker, a foreign or damaged one, one of a newer version, or locked by another process.
@@ -62,9 +65,13 @@ def lock_marker(path: Path, peer: PeerId) -> tuple[Marker, int]:
         ) from exc
     try:
         marker = _parse_marker(os.read(descriptor, _MARKER_BYTES), path)
-        _check_owner(marker, peer, path)
+        if marker.peer not in former:
+            _check_owner(marker, peer, path)
         # The lock dies with the process, whatever kills it, so nothing stale can keep the store closed.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if marker.peer in former:
+            # Under the lock of the file that is replaced: no other process has the store meanwhile.
+            _write(path, Marker(marker.store, peer))
     except BlockingIOError as exc:
         os.close(descriptor)
         raise StoreUnavailable(
@@ -73,6 +80,9 @@ def lock_marker(path: Path, peer: PeerId) -> tuple[Marker, int]:
     except BaseException:
         os.close(descriptor)
         raise
+    if marker.peer in former:
+        os.close(descriptor)
+        return lock_marker(path, peer)
     return marker, descriptor
 
 
@@ -109,11 +119,17 @@ class Presence:
             os.close(descriptor)
 
 
+def _write(path: Path, marker: Marker) -> None:
+    text = f"{_MAGIC} {_VERSION}\nstore {marker.store.hex()}\npeer {format_peer_id(marker.peer)}\n"
+    replace_file(path, text.encode())
+
+
 def _check_owner(marker: Marker, peer: PeerId, path: Path) -> None:
     if marker.peer != peer:
         raise StoreUnavailable(
             f"the store {path.parent} belongs to another peer, {format_peer_id(marker.peer)}",
-            hint="choose another folder with `host --store DIR`",
+            hint="choose another folder with `host --store DIR`; a store of yours from before `recover --new-identity` "
+            "opens in the home that went on",
         )
 
 

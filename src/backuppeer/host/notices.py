@@ -165,9 +165,15 @@ class Notices:
             return found.file.signed if found is not None else b""
         return b""
 
-    def last_number(self, agreement: AgreementId, party: bytes) -> int:
-        """Return the number of a side's last notice, 0 before the first."""
-        return next((g.notice.number for g in self.list_given(agreement) if g.notice.party == party), 0)
+    def last_of_host(self, agreement: AgreementId) -> Given | None:
+        """Return this host's own last notice, under whichever name it gave it; None before the first."""
+        with self._lock:
+            return self._given.get(agreement, {}).get("host")
+
+    def is_ended_by_host(self, agreement: AgreementId) -> bool:
+        """Return whether a notice of this host's own stands."""
+        last = self.last_of_host(agreement)
+        return last is not None and last.notice.ends
 
     def left_s(self, agreement: AgreementId) -> int | None:
         """Return for how many seconds all is kept still; None: no notice stands."""
@@ -224,7 +230,7 @@ class Notices:
     def _is_void(self, given: Given) -> bool:
         said = given.notice
         lease = self._leases.find(said.agreement)
-        if lease is None or said.party in {lease.terms.owner, lease.terms.host}:
+        if lease is None or said.party in {lease.terms.owner, *self._leases.names(lease)}:
             return False
         if given.file.signed not in self._void:
             try:
@@ -250,7 +256,7 @@ class Notices:
         found = split_notice(data)
         claimed = peek_statement(Notice, found.signed)
         is_of_before = claimed.party not in {lease.terms.owner, lease.terms.host}
-        before = self._leases.line(lease)[1:] if is_of_before else ()
+        before = (*self._leases.line(lease)[1:], *self._leases.names(lease)[1:]) if is_of_before else ()
         return Given(open_notice(found.signed, lease.terms, *before), found)
 
     def _path(self, agreement: AgreementId, side: str) -> Path:

@@ -28,9 +28,10 @@ from backuppeer.host.leases import Lease
 from backuppeer.host.quota import leaves_bytes
 from backuppeer.host.reader import DamagedPackError
 from backuppeer.host.store import Store
-from backuppeer.ids import AgreementId, StoredId
+from backuppeer.ids import AgreementId, PeerId, StoredId
 from backuppeer.limits import AUDIT_ANSWER_BYTES, LEAF_BYTES, PACK_TARGET_BYTES
 from backuppeer.proof.audits import AuditChallenge, Sample, Shown, check_shown, sign_answer
+from backuppeer.proof.case import open_by_any
 from backuppeer.proof.custody import Standing, open_bound, sign_ack, sign_held
 from backuppeer.proof.promises import read_promises
 from backuppeer.proof.removals import NO_HEAD
@@ -96,24 +97,33 @@ def answer_challenge(
 
 
 def say_held(
-    lease: Lease, held: StoredHead | None, *, receipt: bytes, nonce: bytes, signer: SigningKey, now_ms: int
+    lease: Lease,
+    held: StoredHead | None,
+    *,
+    receipt: bytes,
+    nonce: bytes,
+    signer: SigningKey,
+    now_ms: int,
+    names: Sequence[PeerId] = (),
 ) -> bytes:
     """Return this host's signed word that it holds the head `held`, upon a countersignature that it is shown (or b"").
+
+    names: all under which it kept this agreement; none: but the one of the revision in force.
 
     Raises:
         RefusedError: it is none of this host under this agreement.
 
     """
     if receipt:
-        _check_receipt(lease, receipt)
+        _check_receipt(lease, names or (lease.host,), receipt)
     name = NO_HEAD if held is None else (statement_hash(held.signed_head), held.head.number)
     standing = Standing(lease.agreement, statement_hash(lease.signed), *name)
     return sign_held(signer, standing=standing, receipt=receipt, nonce=nonce, time_ms=now_ms)
 
 
-def _check_receipt(lease: Lease, receipt: bytes) -> None:
+def _check_receipt(lease: Lease, names: Sequence[PeerId], receipt: bytes) -> None:
     try:
-        said = open_statement(HeadReceipt, receipt, lease.terms.host)
+        said = open_by_any(names[::-1], lambda host: open_statement(HeadReceipt, receipt, host))
         if said.agreement != lease.agreement:
             raise ProtocolViolation("it is of another agreement")
     except PeerFault as exc:

@@ -33,7 +33,7 @@ from backuppeer.host.graveyard import Graveyard
 from backuppeer.host.heads import Heads
 from backuppeer.host.incoming import Incoming, Target, Write
 from backuppeer.host.layout import PART_SUFFIX, Layout, check_agreement_id, check_stored_id
-from backuppeer.host.leases import Leases
+from backuppeer.host.leases import Former, Leases
 from backuppeer.host.losses import Losses
 from backuppeer.host.marker import Marker, Presence, lock_marker, write_marker
 from backuppeer.host.notices import Notices
@@ -57,7 +57,9 @@ class Store:
     and repaired while opening; `missing` says how many packs of an agreement were gone then.
     """
 
-    def __init__(self, layout: Layout, marker: Marker, *, presence: Presence, quota: Quota, write: Write) -> None:
+    def __init__(
+        self, layout: Layout, marker: Marker, *, presence: Presence, quota: Quota, write: Write, former: Former = ()
+    ) -> None:
         self.directory = layout.root
         self.store_id = marker.store
         self.peer = marker.peer
@@ -68,7 +70,7 @@ class Store:
         self._presence = presence
         _make_folders(layout)
         self._catalogue, is_new = open_catalogue(layout.catalogue)
-        self.leases = Leases(layout, self._catalogue, quota=quota, host=marker.peer)
+        self.leases = Leases(layout, self._catalogue, quota=quota, hosts=(marker.peer, *former))
         self.heads = Heads(layout, self.leases, presence, settle_drafts=self._catalogue.settle_drafts)
         self._graveyard = graveyard = Graveyard(self._catalogue)
         self.removals = Removals(layout, graveyard, leases=self.leases, heads=self.heads, presence=presence)
@@ -342,6 +344,7 @@ def create_store(
     floor_bytes: int = FREE_DISK_FLOOR_BYTES,
     offered_bytes: int | None = None,
     write: Write = write_all,
+    former: Former = (),
 ) -> Store:
     """Make a folder (created if missing; its parent must exist) the store of `peer` and open it.
 
@@ -360,7 +363,7 @@ def create_store(
             directory.chmod(PRIVATE_DIRECTORY)
             write_marker(layout.marker, peer)
             sync_directory(directory)
-    return open_store(directory, peer, floor_bytes=floor_bytes, offered_bytes=offered_bytes, write=write)
+    return open_store(directory, peer, floor_bytes=floor_bytes, offered_bytes=offered_bytes, write=write, former=former)
 
 
 def open_store(
@@ -370,10 +373,12 @@ def open_store(
     floor_bytes: int = FREE_DISK_FLOOR_BYTES,
     offered_bytes: int | None = None,
     write: Write = write_all,
+    former: Former = (),
 ) -> Store:
     """Open the store of `peer` in a folder; needs a few seconds for each 100,000 packs when the disk is slow.
 
     `floor_bytes` of the disk stay free; `offered_bytes` caps the whole store; `write` is how bytes reach a descriptor.
+    `former`: whose heir the peer is; agreements with them stand as they are until their owners follow (ADR 69).
 
     Raises:
         StoreUnavailable: no store there (unplugged, unmounted), a foreign one, one in use, or a disk that refuses.
@@ -382,11 +387,11 @@ def open_store(
     """
     layout = Layout(directory)
     with translate_failures(directory):
-        marker, descriptor = lock_marker(layout.marker, peer)
+        marker, descriptor = lock_marker(layout.marker, peer, former)
         presence = Presence(layout.marker, descriptor)
     quota = Quota(free_disk=lambda: free_bytes(directory), floor_bytes=floor_bytes, offered_bytes=offered_bytes)
     try:
-        return Store(layout, marker, presence=presence, quota=quota, write=write)
+        return Store(layout, marker, presence=presence, quota=quota, write=write, former=former)
     except BaseException:
         presence.close()
         raise

@@ -186,8 +186,8 @@ def open_vouch(signed: Buffer) -> Vouch:
     return open_statement(Vouch, signed, peek_statement(Vouch, signed).voucher)
 
 
-def open_gap_note(signed: Buffer, terms: Agreement) -> GapNote:
-    """Return a note that both sides of an agreement signed.
+def open_gap_note(signed: Buffer, terms: Agreement, before: Container[bytes] = ()) -> GapNote:
+    """Return a note that both sides of an agreement signed; before: who was a side of it once (ADR 69).
 
     Raises:
         AuthenticationFault: a signature does not hold.
@@ -195,7 +195,7 @@ def open_gap_note(signed: Buffer, terms: Agreement) -> GapNote:
 
     """
     said = peek_statement(GapNote, signed)
-    _check_gap_parties(said, terms)
+    _check_gap_parties(said, terms, before)
     return open_statement(GapNote, signed, said.by, said.other)
 
 
@@ -317,6 +317,8 @@ def _count_signatures(signed: Buffer) -> int:
     return (len(octets) - 4 - int.from_bytes(octets[:4], "big")) // SIGNATURE_BYTES
 
 
-def _check_gap_parties(said: GapNote, terms: Agreement) -> None:
-    if said.agreement != terms.agreement or {said.by, said.other} != {terms.owner, terms.host}:
+def _check_gap_parties(said: GapNote, terms: Agreement, before: Container[bytes] = ()) -> None:
+    sides = {terms.owner, terms.host}
+    is_of_sides = all(side in sides or side in before for side in (said.by, said.other))
+    if said.agreement != terms.agreement or said.by == said.other or not is_of_sides:
         raise ProtocolViolation("a note about a gap is of another agreement")

@@ -10,7 +10,7 @@ the middle, or recorded and replayed, names other transport ids or another nonce
 
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +29,7 @@ STREAM_OPENER: Final = b"\x01"
 """What the dialler writes first: QUIC shows a stream to the peer only when something is written to it."""
 NONCE_BYTES: Final = 32
 _LABEL_VERSION: Final = 1
+MayAnswer = Callable[[PeerId], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class Handshake:
         self._awaits_opener = speaker is Speaker.ACCEPTOR
         self._expected: PeerId | None = None
         self._claim: _Claim | None = None
-        self._may_answer: Callable[[PeerId], bool] | None = None
+        self._answering: tuple[tuple[SigningKey, MayAnswer], ...] = ()
 
     @classmethod
     def dial(
@@ -155,21 +156,28 @@ class Handshake:
     def accept(
         cls,
         identity: SigningKey,
-        may_answer: Callable[[PeerId], bool],
+        may_answer: MayAnswer,
         *,
         ends: TransportEnds,
+        former: Sequence[tuple[SigningKey, MayAnswer]] = (),
         offer: Offer = Offer(),
         randomness: Callable[[int], bytes] = secrets.token_bytes,
     ) -> "Handshake":
         """Return the acceptor's side; `may_answer` says whether a dialler is partner, accepted knock or live invite.
 
         `may_answer` is asked for every well-formed proof, right or wrong, and should take the same time for all.
+        former: identities of before by which some still know this home, each with whom it answers so (ADR 69).
         """
         self = cls(Speaker.ACCEPTOR, identity, ends=ends, offer=offer)
-        self._may_answer = may_answer
+        self._answering = ((identity, may_answer), *former)
         # 32 bytes from the system: no two handshakes share a nonce, so a recorded Proof never verifies again.
         self._nonce = randomness(NONCE_BYTES)
         return self
+
+    @property
+    def own(self) -> PeerId:
+        """Return which identity of ours it is made with: of an acceptor that has several, the one that was named."""
+        return PeerId(self._identity.public)
 
     @property
     def is_over(self) -> bool:
@@ -259,15 +267,19 @@ class Handshake:
 
     def _check_proof(self, proof: Proof) -> tuple[Welcome, ProvenPeer]:
         """Decide whether to answer. All checks run whatever the others say, so that time tells a prober nothing."""
-        if self._may_answer is None:
+        if not self._answering:
             raise LocalError("an acceptor without a policy")
         offer = Offer(proof.versions, proof.features)
         claim = _Claim(offer, proof.dialler, proof.acceptor, self._nonce, proof.nonce)
         signed = _is_signed(proof.dialler, _signed_by_dialler(claim, self._ends), proof.signature)
-        # Who we are is a secret before the dialler: compared in constant time.
-        named = hmac.compare_digest(proof.acceptor, self._identity.public)
-        foreign = not hmac.compare_digest(proof.dialler, self._identity.public)
-        answered = self._may_answer(proof.dialler)
+        named, answered, foreign = False, False, True
+        for identity, may_answer in self._answering:
+            # Who we are is a secret before the dialler: compared in constant time, and all asked whatever one says.
+            is_named = hmac.compare_digest(proof.acceptor, identity.public)
+            is_answered = may_answer(proof.dialler)
+            foreign &= not hmac.compare_digest(proof.dialler, identity.public)
+            if is_named:
+                named, answered, self._identity = True, is_answered, identity
         version = choose_version(self._offer.versions, offer.versions)
         if not (signed & named & foreign & answered) or version is None:
             raise AuthenticationFault(

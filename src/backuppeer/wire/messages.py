@@ -102,6 +102,8 @@ class Hello(Message, frozen=True, kw_only=True):
     """The signed Succession by which another identity goes on in place of the receiver's; all else is empty then."""
     authority: Annotated[bytes, Meta(max_length=32)] = b""
     """The sender's own, for agreements in which it is the host (ADR 69)."""
+    succession: Signed = b""
+    """The signed Succession by which the sender, a host, goes on as another identity: who has an agreement follows."""
 
 
 class Ping(Message, frozen=True, kw_only=True):

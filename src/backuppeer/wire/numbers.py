@@ -61,7 +61,7 @@ from backuppeer.wire.receipts import (
     ReceiptsShown,
 )
 from backuppeer.wire.recovering import GiveSlot, SlotKept
-from backuppeer.wire.succeeding import Succeed, Succeeded
+from backuppeer.wire.succeeding import Follow, Followed, Succeed, Succeeded
 from backuppeer.wire.terms import (
     GetTerms,
     GiveNotice,
@@ -132,6 +132,8 @@ TYPES: Final[Mapping[int, type[Message]]] = MappingProxyType(
         65: DraftsAre,
         66: Succeed,
         67: Succeeded,
+        68: Follow,
+        69: Followed,
         70: ProposeReceipt,
         71: ReceiptSigned,
         72: GetMyReceipts,

@@ -32,3 +32,18 @@ class Succeeded(Message, frozen=True, kw_only=True):
 
     succession: Signed
     revisions: _Revisions = ()
+
+
+class Follow(Message, frozen=True, kw_only=True):
+    """Opener, an owner whose host goes on as another: of each agreement the proposal in which the heir is the host.
+
+    proposals: signed by the owner, each with the Succession in it.
+    """
+
+    proposals: _Revisions
+
+
+class Followed(Message, frozen=True, kw_only=True):
+    """Answer to Follow, durable: the co-signed revisions by which the host changed; always the same."""
+
+    revisions: _Revisions

@@ -67,7 +67,7 @@ from backuppeer.wire.receipts import (
     ReceiptsShown,
 )
 from backuppeer.wire.recovering import GiveSlot, SlotKept
-from backuppeer.wire.succeeding import Succeed, Succeeded
+from backuppeer.wire.succeeding import Follow, Followed, Succeed, Succeeded
 from backuppeer.wire.terms import (
     GetTerms,
     GiveNotice,
@@ -132,6 +132,7 @@ class State(Enum):
     NOTICE_GIVEN = auto()
     WAIVER_GIVEN = auto()
     SUCCESSION_SAID = auto()
+    FOLLOWING = auto()
     RECEIPT_PROPOSED = auto()
     MY_RECEIPTS_ASKED = auto()
     RECEIPTS_ASKED = auto()
@@ -182,6 +183,7 @@ _REQUESTS: Final[dict[type[Message], State]] = {
     GiveNotice: State.NOTICE_GIVEN,
     GiveWaiver: State.WAIVER_GIVEN,
     Succeed: State.SUCCESSION_SAID,
+    Follow: State.FOLLOWING,
     ProposeReceipt: State.RECEIPT_PROPOSED,
     GetMyReceipts: State.MY_RECEIPTS_ASKED,
     AskReceipts: State.RECEIPTS_ASKED,
@@ -212,6 +214,7 @@ _ANSWERS: Final[dict[State, dict[type[Message], State]]] = {
     State.NOTICE_GIVEN: {NoticeTaken: State.ENDED},
     State.WAIVER_GIVEN: {WaiverTaken: State.ENDED},
     State.SUCCESSION_SAID: {Succeeded: State.ENDED},
+    State.FOLLOWING: {Followed: State.ENDED},
     State.RECEIPT_PROPOSED: {ReceiptSigned: State.ENDED},
     State.MY_RECEIPTS_ASKED: {MyReceiptsAre: State.ENDED},
     State.RECEIPTS_ASKED: {ReceiptsAre: State.RECEIPTS_TOLD},

@@ -32,7 +32,7 @@ def commands(house):
         sessions={},
         views=SimpleNamespace(heirs=house.heirs),
     )
-    reciprocity = Reciprocity(house.state, house.premises, house.clock, own=house.peer)
+    reciprocity = Reciprocity(house.state, house.premises, house.clock)
     host = SimpleNamespace(premises=house.premises, reciprocity=reciprocity)
     return HomeCommands(SimpleNamespace(parts=parts, host=host))
 

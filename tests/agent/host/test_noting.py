@@ -49,9 +49,8 @@ class Desk:
         self.noting = Noting(
             house.state,
             house.premises,
-            house.identity,
             self.clock,
-            binding=lambda: sign_statement(where, house.identity),
+            binding=lambda _: sign_statement(where, house.identity),
         )
         self.noting.servers = lambda: [server if isinstance(server, str) else server.url for server in servers]
         house.premises.on_news = self.noting.touch

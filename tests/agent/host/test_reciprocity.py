@@ -35,7 +35,7 @@ class Both:
             folder / "hosting", seed, identity=self.owner.keys.identity, state=self.owner.state, offered_bytes=64 * MIB
         )
         self.peer, self.state = self.owner.peer, self.owner.state
-        self.promises = Reciprocity(self.state, self.host.premises, self.host.clock, own=self.peer)
+        self.promises = Reciprocity(self.state, self.host.premises, self.host.clock)
         self.host.requests.is_owed = self.promises.is_owed
 
     def close(self):

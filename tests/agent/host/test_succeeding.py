@@ -376,7 +376,6 @@ def countersigning(house, file):
     shelf = Shelf(file)
     made = Countersigning(
         house.premises,
-        house.identity,
         house.clock,
         shelf=shelf,
         gaps=Gaps(shelf, house.state, house.identity, house.clock),

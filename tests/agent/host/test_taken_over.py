@@ -77,7 +77,7 @@ class Scene:
 
 def play(house, machine, agreement, story):
     async def run():
-        noting = Noting(house.state, house.premises, house.identity, SystemClock(), binding=lambda: b"")
+        noting = Noting(house.state, house.premises, SystemClock(), binding=lambda _: b"")
         async with hosted(house, machine, keep_slot=noting.keep) as link:
             await story(Scene(house, machine, agreement, link, noting))
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from agent.estates import estate_of
+from agent.heired import follower
 from agent.host.test_gate import Street, open_hosting
 from agent.houses import OwnerHouse, offer
 from backuppeer.agent.agent import Agent
@@ -40,7 +41,7 @@ def test_a_session_begins_although_nothing_of_it_can_be_remembered(house, owner,
     rounds = SimpleNamespace(wake=lambda _: None)
     agent = SimpleNamespace(
         parts=parts,
-        owner=SimpleNamespace(rounds=rounds),
+        owner=SimpleNamespace(rounds=rounds, following=follower(owner)),
         spawn=spawned.append,
         _agree=lambda session: session,
         _see_off=lambda session: session,

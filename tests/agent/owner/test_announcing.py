@@ -12,6 +12,7 @@ from agent.successors import MASTER, announcing, begin, follow, go_on, job, term
 from backuppeer.agent.home.deeds import Heard
 from backuppeer.agent.home.heir import is_begun, settle_succession
 from backuppeer.agent.home.keyring import load_keys
+from backuppeer.agent.jobs.succession import OwnersPlan
 from backuppeer.agent.owner.announcing import (
     SEEN,
     Announcing,
@@ -253,7 +254,7 @@ def test_backups_go_on_after_a_succession_nothing_is_sent_again_and_all_comes_ba
     async def scene():
         async with estate_of(owner, tmp_path / "estate", house, other) as estate:
             first = await estate.back_up(tree())
-            plan = await job(estate).plan(0)
+            plan = await job(estate).plan()
             assert (plan.is_begun, plan.has_heir, plan.epoch, len(plan.heard)) == (False, False, 1, 2)
             estate._close_home()
             keys = begin(estate.home, epoch=plan.epoch + 1)
@@ -280,11 +281,20 @@ def test_backups_go_on_after_a_succession_nothing_is_sent_again_and_all_comes_ba
     asyncio.run(scene())
 
 
-def test_a_machine_that_keeps_backups_for_others_is_told_so_also_where_no_host_keeps_its_own(owner, tmp_path):
+def test_a_machine_that_only_keeps_backups_of_others_hears_nobody_and_goes_on_at_once(owner, tmp_path):
     async def scene():
         async with estate_of(owner, tmp_path / "estate") as estate:
-            plan = await job(estate).plan(2)
-            assert (plan.owners, plan.is_recovered, plan.heard) == (2, True, [])
+            plan = await job(estate).plan(OwnersPlan(["alice"], ["alice"], ["carol"]))
+            assert (plan.owners, plan.absent, plan.stuck) == (["alice"], ["alice"], ["carol"])
+            repository = load_keys(estate.home).repository.hex()
+            assert (plan.is_recovered, plan.heard, plan.epoch, plan.repository) == (True, [], 1, repository)
+            estate._close_home()
+            keys = begin(estate.home, epoch=plan.epoch + 1)
+            estate._open()
+            told = await job(estate).tell()
+            assert (told.peer_id, told.peers, told.left_out) == (format_peer_id(keys.heir.peer), [], [])
+            now = load_keys(estate.home)
+            assert (now.peer, now.former_identities[0].public) == (keys.heir.peer, keys.peer)
 
     asyncio.run(scene())
 
@@ -335,7 +345,7 @@ def test_with_no_host_there_nothing_changes_and_the_same_again_goes_on_with_one_
                 assert (keys.peer, is_begun(estate.home)) == (before.heir.peer, True)
                 with pytest.raises(UserError, match="no new identity"):
                     await job(estate).tell()
-                plan = await job(estate).plan(0)
+                plan = await job(estate).plan()
                 assert (plan.is_begun, plan.has_heir, len(plan.waiting)) == (True, False, 1)
                 # The other is a host that is away: nothing of it is lost, and it is told when it is met.
                 result = await estate.back_up(tree(), house)

@@ -75,9 +75,7 @@ class HostPart:
     def begin(self, name: str) -> None:
         self.shelf = Shelf(self.folder / f"{name}.db")
         self.gaps = Gaps(self.shelf, self.house.state, self.house.identity, self.house.clock)
-        self.part = Countersigning(
-            self.house.premises, self.house.identity, self.house.clock, shelf=self.shelf, gaps=self.gaps
-        )
+        self.part = Countersigning(self.house.premises, self.house.clock, shelf=self.shelf, gaps=self.gaps)
 
     async def answer(self, peer, channel, message) -> None:
         self.asked.append(type(message))

@@ -145,3 +145,19 @@ def test_who_answers_with_another_key_is_not_looked_for_at_the_relay(house):
     with pytest.raises(PeerUnreachable, match="another key"):
         asyncio.run(dial(house.state, dials))
     assert len(dials.asked) == 1
+
+
+def test_who_is_reached_no_more_is_neither_dialled_nor_counted_as_missed(house, owner):
+    meet_at(house.state, owner.peer, NOW, START_MS)
+    missed = []
+    reach = Reach(house.state, None, loopback=True)
+    reach.on_missed = lambda *what: missed.append(what)
+
+    def refuse(_):
+        raise PeerUnreachable("goes on as another")
+
+    reach.admit = refuse
+    for step in (reach.session(owner.peer), reach.dial(owner.peer, Whereabouts.decode(NOW))):
+        with pytest.raises(PeerUnreachable, match="goes on as another"):
+            asyncio.run(step)
+    assert missed == []

@@ -442,3 +442,27 @@ def watch_crowd(host, monkeypatch):
 
     monkeypatch.setattr(crowd, "enter", entering)
     return most
+
+
+def test_a_host_is_met_under_the_name_of_before_and_its_own_at_once_each_with_what_is_said_there():
+    async def scenario():
+        network = Network()
+        owner, other, host, before = (Party(network, index) for index in (1, 2, 3, 4))
+        before.may_answer = lambda peer: peer == owner.peer
+        host.sessions.former = (before.sessions,)
+        where = host.transport
+        async with running(owner, other, host):
+            old, new = [
+                await owner.sessions.dial(name, where.transport_id, where.addresses())
+                for name in (before.peer, host.peer)
+            ]
+            assert (old.hello.program, new.hello.program) == ("party 4", "party 3")
+            assert (await ask(old), await ask(new)) == (USAGE, USAGE)
+            assert (old.is_open, new.is_open) == (True, True), "neither takes the place of the other"
+            assert ([one.peer for one in before.met], [one.peer for one in host.met]) == ([owner.peer], [owner.peer])
+            with pytest.raises(PeerUnreachable):
+                await other.sessions.dial(before.peer, where.transport_id, where.addresses())
+        assert before.sessions.all() == [], "closed with those of the home"
+        await before.transport.close()
+
+    play(scenario())

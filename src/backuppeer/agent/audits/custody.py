@@ -14,13 +14,13 @@ from itertools import islice
 
 from backuppeer.agent.audits.dossier import Dossier
 from backuppeer.agent.owner.heads import ROLLED_BACK
+from backuppeer.agent.owner.hosts_of_before import open_kept_receipt
 from backuppeer.agent.owner.losses import LOST_PACKS
 from backuppeer.agent.owner.testimony import Loss, ask_ack, ask_again, hear_head, read_losses
 from backuppeer.errors import IntegrityFault, ProtocolViolation
-from backuppeer.ids import PeerId
 from backuppeer.limits import ACK_EXCHANGES, ACK_PACKS, AUDIT_DOUBTS, CLOCK_SKEW_S, LOSSES_WEIGHED_AT_ONCE
 from backuppeer.proof.custody import HeadHeld, LossCause, Standing, StoreAck
-from backuppeer.proof.statements import ZERO_HASH, HeadReceipt, open_statement, statement_hash
+from backuppeer.proof.statements import ZERO_HASH, statement_hash
 from backuppeer.shares.accounts import Ack, KeptHead
 from backuppeer.shares.copies import PAGE_ROWS, Copy
 from backuppeer.trust.evidence import Kind
@@ -75,7 +75,8 @@ class Custody:
 
     def _keep_head(self, receipt: bytes) -> KeptHead | None:
         """Keep a countersigned head whole; None if the head itself is not known here any more."""
-        said = open_statement(HeadReceipt, receipt, PeerId(self._partner.peer))
+        deeds = self._dossier.vault.deeds
+        said = open_kept_receipt(deeds, self._agreement, self._partner.peer, receipt)
         rows = self._dossier.vault.heads.known_from(said.number)
         found = next((row for row in rows if statement_hash(row[1]) == said.head_hash), None)
         if found is None:
@@ -101,7 +102,9 @@ class Custody:
         """
         batch: list[Loss] = []
         try:
-            async for loss in read_losses(self._partner, self._dossier.account.reports, self._clock):
+            async for loss in read_losses(
+                self._partner, self._dossier.account.reports, self._clock, self._dossier.vault.deeds
+            ):
                 batch.append(loss)
                 if len(batch) >= LOSSES_WEIGHED_AT_ONCE:
                     await asyncio.to_thread(self._weigh, batch)

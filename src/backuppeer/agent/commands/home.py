@@ -160,9 +160,12 @@ class HomeCommands:
 
     def _notes(self) -> list[str]:
         here, state = self._agent.host, self._parts.state
+        hosts = [host for _, host, _ in state.agreements()]
         notes = [
             *misbinding.describe(state),
-            *describe_heirs(state, self._parts.views.heirs, here.premises.owners()),
+            *describe_heirs(state, self._parts.views.heirs, here.premises.owners(), hosts),
+            *self._agent.owner.following.describe(),
+            *here.heirship.describe(),
             *describe_anew(state, self._parts.keys),
             *here.premises.notes,
             *here.sweeping.alarms.describe(state),
@@ -180,7 +183,6 @@ class HomeCommands:
         notes += remind_of_terms(state, self._parts.clock.now_ms())
         notes += here.reciprocity.describe()
         has_copies = vault.repository_id is not None and bool(vault.repository.index.snapshots())
-        hosts = [host for _, host, _ in state.agreements()]
         kit = remind_of_kit(state, self._parts.clock.now_ms()) if has_copies else ""
         notes += [kit] if kit else []
         keepers = vault.complete_hosts() if has_copies else ()

@@ -4,6 +4,7 @@ Knows: names, what a person can do about a month that lacks. Must not know: HTTP
 """
 
 import shlex
+from collections.abc import Collection
 from typing import Final
 
 from backuppeer.agent.agent import Agent
@@ -29,8 +30,8 @@ _REASONS: Final = {
 }
 
 
-def describe_receipts(agent: Agent, terms: Agreement, keep: Keep) -> ReceiptsHeld:
-    """Return the receipts of an agreement in which this home is the OWNER, or the HOST.
+def describe_receipts(agent: Agent, terms: Agreement, keep: Keep, before: Collection[PeerId] = ()) -> ReceiptsHeld:
+    """Return the receipts of an agreement in which this home is the OWNER, or the HOST; before: who was a side once.
 
     Raises:
         LocalError: they can't be read.
@@ -38,7 +39,7 @@ def describe_receipts(agent: Agent, terms: Agreement, keep: Keep) -> ReceiptsHel
     """
     receipting, now_ms = agent.repute.receipting, agent.parts.clock.now_ms()
     judge = receipting.judging(PeerId(terms.host))
-    months = recount_months(terms, agent.repute.shelf, now_ms, keep=keep, judge=judge)
+    months = recount_months(terms, agent.repute.shelf, now_ms, keep=keep, judge=judge, before=before)
     newest = months.signed[-1].said if months.signed else None
     number = newest.number if newest else 0
     is_private = newest is not None and newest.private

@@ -36,7 +36,7 @@ class RetireCommands:
         left_s = [self._left_s(lease) for lease in leases]
         used = [room_for(self._agent, owner) for owner in {lease.owner for lease in leases}]
         premises = self._agent.host.premises
-        mine = [premises.open().notices.last_number(lease.agreement, lease.terms.host) % 2 for lease in leases]
+        mine = [premises.open().notices.is_ended_by_host(lease.agreement) for lease in leases]
         return RetirePlan(
             owners=len(used),
             is_new=not all(mine),

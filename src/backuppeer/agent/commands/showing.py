@@ -20,11 +20,12 @@ from backuppeer.agent.reporter import Emit
 from backuppeer.agent.repute.shelves import Keep
 from backuppeer.clock import format_time
 from backuppeer.control.history import Record, ShowRequest
-from backuppeer.control.showing import Account, PeerAccount
+from backuppeer.control.showing import Account, PeerAccount, ReceiptsHeld
 from backuppeer.errors import BackupPeerError, NotFoundError
 from backuppeer.host.daily import Counted
-from backuppeer.ids import PeerId, format_peer_id
-from backuppeer.proof.revisions import end_ms, promises_of
+from backuppeer.host.leases import Lease
+from backuppeer.ids import AgreementId, PeerId, format_peer_id
+from backuppeer.proof.revisions import end_ms, list_parties, promises_of
 from backuppeer.proof.statements import Agreement, peek_statement
 
 
@@ -71,7 +72,8 @@ class ShowCommands:
         terms = peek_statement(Agreement, signed)
         there = _account(terms, room_at(self._agent, host) or Room(), end_at(self._agent, host))
         there.room_bytes = find_open_room(self._agent, host)
-        there.receipts = await asyncio.to_thread(describe_receipts, self._agent, terms, Keep.OWNER)
+        before = list_parties(self._state.deeds.after(AgreementId(terms.agreement), 0))
+        there.receipts = await asyncio.to_thread(describe_receipts, self._agent, terms, Keep.OWNER, before)
         _add_balance(there, self._agent.host.reciprocity.owed_by_us(host))
         return there
 
@@ -80,12 +82,16 @@ class ShowCommands:
         if not leases:
             return None
         here = _account(leases[0].terms, room_for(self._agent, owner) or Room(), end_for(self._agent, owner))
-        here.receipts = await asyncio.to_thread(describe_receipts, self._agent, leases[0].terms, Keep.HOST)
+        here.receipts = await asyncio.to_thread(self._list_receipts, leases[0])
         _add_balance(here, self._agent.host.reciprocity.owed_to_us(owner))
         refused_ms = self._agent.host.reciprocity.refused_from_ms(owner)
         here.refused_from = format_time(refused_ms) if refused_ms is not None else ""
         here.sent_bytes = self._count_sent(owner)
         return here
+
+    def _list_receipts(self, lease: Lease) -> ReceiptsHeld:
+        chains = self._agent.host.premises.open().leases
+        return describe_receipts(self._agent, lease.terms, Keep.HOST, [*chains.line(lease), *chains.names(lease)])
 
     def _recount(self, known: PeerRecord, limit: int) -> Record:
         session = self._agent.parts.sessions.get(PeerId(known.peer))

@@ -78,7 +78,7 @@ def end_for(agent: Agent, peer: PeerId) -> End:
         notices = agent.host.premises.open().notices
         left_s = notices.left_s(lease.agreement)
         if left_s is not None:
-            is_ours = bool(notices.last_number(lease.agreement, lease.terms.host) % 2)
+            is_ours = notices.is_ended_by_host(lease.agreement)
             return End(ends=format_time(parts.clock.now_ms() + left_s * SECOND_MS), ended_by_us=is_ours)
     return End()
 

@@ -63,6 +63,11 @@ class HomeKeys:
         heir = () if self.heir is None else (self.heir.peer,)
         return frozenset((self.peer, *heir, *(one.peer for one in self.former)))
 
+    @property
+    def former_identities(self) -> tuple[SigningKey, ...]:
+        """Return the identities of before by which somebody may know this home, the oldest first."""
+        return tuple(one.identity for one in self.former)
+
     def open_terms(self, signed: bytes, host: PeerId) -> Agreement:
         """Return a revision of an agreement of this home, under whichever of its names, with a host.
 

@@ -101,12 +101,14 @@ class Answering:
     def _say_held(self, store: Store, held: StoredHead | None, message: GetHead) -> bytes:
         if len(message.nonce) != NONCE_BYTES:
             raise ProtocolViolation(f"a nonce has {NONCE_BYTES} bytes, not {len(message.nonce)}")
+        lease = store.leases.get(message.agreement)
         return say_held(
-            store.leases.get(message.agreement),
+            lease,
             held,
             receipt=message.receipt,
             nonce=message.nonce,
-            signer=self._premises.signer,
+            signer=self._premises.signer_of(lease),
+            names=store.leases.names(lease),
             now_ms=self._premises.now_ms(),
         )
 

@@ -13,7 +13,6 @@ from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.room import say_date
 from backuppeer.clock import Clock
-from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import BackupPeerError, NotFoundError, UserError
 from backuppeer.host.leases import Lease
 from backuppeer.host.store import Store
@@ -35,8 +34,8 @@ OnNotice = Callable[[PeerId, int], None]
 class Ending:
     """Notices about this home's agreements as host."""
 
-    def __init__(self, state: State, premises: Premises, clock: Clock, *, identity: SigningKey) -> None:
-        self._state, self._premises, self._clock, self._identity = state, premises, clock, identity
+    def __init__(self, state: State, premises: Premises, clock: Clock) -> None:
+        self._state, self._premises, self._clock = state, premises, clock
         self.on_notice: OnNotice = _ignore
 
     def take(self, owner: PeerId, agreement: AgreementId, signed: bytes, device_sig: bytes) -> int:
@@ -70,7 +69,7 @@ class Ending:
                 "you ended this agreement already",
                 hint=f"{renew} takes that back until it is over",
             )
-        return max(kept_s(lease.terms, self._identity.public) for lease in leases)
+        return max(kept_s(lease.terms, lease.host) for lease in leases)
 
     def end(self, owner: PeerId) -> list[AgreementId]:
         """Give notice of every agreement with an owner, durably, and return those that it ends."""
@@ -98,9 +97,16 @@ class Ending:
         return [lease.agreement for lease in given]
 
     def notice_of(self, agreement: AgreementId) -> tuple[bytes, int]:
-        """Return our own last notice of an agreement, and for how many seconds all is kept."""
+        """Return our own last notice of an agreement, and for how many seconds all is kept.
+
+        Raises:
+            NotFoundError: there is none.
+
+        """
         store = self._premises.open()
-        given = next(g for g in store.notices.list_given(agreement) if g.notice.party == self._identity.public)
+        given = store.notices.last_of_host(agreement)
+        if given is None:
+            raise NotFoundError("you ended nothing that could be told", hint="see `backup-peer peers`")
         return given.file.signed, store.notices.left_s(agreement) or 0
 
     def note_told(self, agreement: AgreementId) -> int:
@@ -138,13 +144,15 @@ class Ending:
         return f"the agreement with {name} ends: all that it keeps here is kept until {date} at the soonest"
 
     def _give(self, store: Store, lease: Lease) -> bool:
-        last, now_ms = store.notices.last_number(lease.agreement, self._identity.public), self._clock.now_ms()
+        given, signer = store.notices.last_of_host(lease.agreement), self._premises.signer_of(lease)
+        last = given.notice.number if given is not None else 0
+        signed = sign_notice(lease.agreement, signer, last=last, time_ms=self._clock.now_ms())
         with self._premises.occupancy.using():
-            store.notices.give(lease.agreement, sign_notice(lease.agreement, self._identity, last=last, time_ms=now_ms))
+            store.notices.give(lease.agreement, signed)
         return True
 
     def _is_given(self, store: Store, lease: Lease) -> bool:
-        return bool(store.notices.last_number(lease.agreement, self._identity.public) % 2)
+        return store.notices.is_ended_by_host(lease.agreement)
 
     def _leases_of(self, owner: PeerId) -> tuple[Store, list[Lease]]:
         store = self._premises.open()

@@ -49,7 +49,14 @@ from backuppeer.limits import (
     NOTES_AT_ONCE,
 )
 from backuppeer.proof.slots import SlotGift
-from backuppeer.proof.statements import HeadReceipt, open_statement, sign_statement, statement_hash
+from backuppeer.proof.statements import (
+    Agreement,
+    HeadReceipt,
+    open_statement,
+    peek_statement,
+    sign_statement,
+    statement_hash,
+)
 from backuppeer.signaling.note import Note, seal_note
 from backuppeer.signaling.postbox import leave_note
 from backuppeer.signaling.servers import authority, is_safe_foreign, is_server_url, parse_server
@@ -89,12 +96,12 @@ class Noting:
         self,
         state: State,
         premises: Premises,
-        identity: SigningKey,
         clock: Clock,
         *,
-        binding: Callable[[], bytes],
+        binding: Callable[[SigningKey], bytes],
     ) -> None:
-        self._state, self._premises, self._identity, self._clock = state, premises, identity, clock
+        """`binding`: where this home is, signed by the name that an owner knows."""
+        self._state, self._premises, self._clock = state, premises, clock
         self._binding, self._leading = binding, Leading(state, premises, clock)
         self.servers: Callable[[], Sequence[str]] = tuple
         """Those that this home uses itself."""
@@ -239,6 +246,8 @@ class Noting:
         """Leave word at the slots of before, where a server can be reached; it is left daily, so none is owed."""
         with suppress(BackupPeerError):
             for slot, signed in await asyncio.to_thread(self._leading.list_due, agreement):
+                if peek_statement(Agreement, signed).host != note.host:
+                    continue  # this host goes on as another, too: whoever reads it could not tell whom to ask
                 kept = msgspec.msgpack.decode(slot, type=_Kept)
                 for url in choose_places(kept.servers, self.servers()):
                     if url not in down:
@@ -255,7 +264,8 @@ class Noting:
         """Leave a note at one server; False when it could not be."""
         now_ms = self._clock.now_ms()
         inbox = derive_inbox(kept.seed, authority(url), quarter_of(now_ms))
-        sealed = await asyncio.to_thread(seal_note, note, self._identity, key=kept.key, inbox=inbox.public)
+        signer = self._premises.names.signer(PeerId(note.host))
+        sealed = await asyncio.to_thread(seal_note, note, signer, key=kept.key, inbox=inbox.public)
         try:
             await leave_note(url, inbox, self._next_number(kept.seed, url, now_ms), sealed)
         except (Unavailable, PeerFault) as exc:
@@ -283,19 +293,21 @@ class Noting:
 
         """
         store = self._premises.open()
-        head, grant, receipt = self._countersign(store, agreement)
+        lease = store.leases.get(agreement)
+        signer = self._premises.signer_of(lease)
+        head, grant, receipt = self._countersign(store, agreement, signer)
         return Note(
-            host=self._identity.public,
-            agreement=store.leases.get(agreement).signed,
+            host=lease.host,
+            agreement=lease.signed,
             head=head,
             grant=grant,
             receipt=receipt,
-            binding=self._binding(),
+            binding=self._binding(signer),
             servers=list(places[:NOTE_SERVERS]),
             time_ms=self._clock.now_ms(),
         )
 
-    def _countersign(self, store: Store, agreement: AgreementId) -> tuple[bytes, bytes, bytes]:
+    def _countersign(self, store: Store, agreement: AgreementId, signer: SigningKey) -> tuple[bytes, bytes, bytes]:
         """Return the head that is held, its grant, and our receipt for it; it is durable, or it would not be held."""
         held = store.heads.get(agreement)
         if held is None:
@@ -306,7 +318,7 @@ class Noting:
             number=held.head.number,
             time_ms=self._clock.now_ms(),
         )
-        return held.signed_head, held.signed_grant, sign_statement(receipt, self._identity)
+        return held.signed_head, held.signed_grant, sign_statement(receipt, signer)
 
 
 def choose_places(named: Sequence[str], own: Sequence[str]) -> list[str]:

@@ -14,8 +14,12 @@ import msgspec
 import structlog
 
 from backuppeer.agent.home.state import State
-from backuppeer.errors import LocalError
+from backuppeer.agent.peers.offers import write_exact_size, write_size
+from backuppeer.errors import LocalError, UserError
+from backuppeer.host.disk import translate_failures
+from backuppeer.host.layout import Layout
 from backuppeer.host.relocation import read_marker, remove_old, take_over
+from backuppeer.limits import FREE_DISK_FLOOR_BYTES
 
 _DIRECTORY: Final = "store.directory"
 _MOVING: Final = "store.moving"
@@ -124,3 +128,30 @@ class Place:
             return None
         source, target, marker = msgspec.msgpack.decode(raw, type=tuple[bytes, bytes, bytes])
         return Path(os.fsdecode(source)), Path(os.fsdecode(target)), marker
+
+
+def has_store(directory: Path) -> bool:
+    """Return whether a folder is marked as a store, whose ever.
+
+    Raises:
+        StoreUnavailable: the disk refuses.
+
+    """
+    with translate_failures(directory):
+        return Layout(directory).marker.exists()
+
+
+def check_room(offered_bytes: int, room_bytes: int) -> None:
+    """Return if a disk has room for what is to be offered.
+
+    Raises:
+        UserError: it has not.
+
+    """
+    if offered_bytes > room_bytes:
+        room, kept_free = write_size(max(0, room_bytes)), write_exact_size(FREE_DISK_FLOOR_BYTES)
+        raise UserError(
+            f"{write_exact_size(offered_bytes)} is more than the disk of the store can take: {room} at most now",
+            hint=f"offer less, free some space ({kept_free} always stays free), or name a folder on another disk "
+            "with --store DIR",
+        )

@@ -8,7 +8,7 @@ What is remembered here is a copy: the agreements in the store say who its owner
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -18,14 +18,15 @@ import structlog
 from backuppeer.agent.home.rows import KeptRows
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.former import FormerOwners
+from backuppeer.agent.host.names import Names
 from backuppeer.agent.host.occupancy import Occupancy, moving
-from backuppeer.agent.host.place import Place
+from backuppeer.agent.host.place import Place, check_room, has_store
 from backuppeer.agent.peers.names import name_of
-from backuppeer.agent.peers.offers import Offer, write_exact_size, write_size
+from backuppeer.agent.peers.offers import Offer
 from backuppeer.agent.peers.room import say_later
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import DamagedStateError, LocalError, NotFoundError, StoreUnavailable, UserError
+from backuppeer.errors import DamagedStateError, LocalError, NotFoundError, StoreUnavailable
 from backuppeer.host.disk import translate_failures
 from backuppeer.host.heads import HeadAccepted, HeadConflict
 from backuppeer.host.layout import Layout
@@ -34,6 +35,7 @@ from backuppeer.host.site import check_site, free_bytes
 from backuppeer.host.store import Store, create_store, open_store
 from backuppeer.ids import PEER_ID_BYTES, AgreementId, PeerId
 from backuppeer.limits import FREE_DISK_FLOOR_BYTES, KNOWN_OWNER_BYTES, LOSS_GRACE_S, PREMISES_NOTES, STORAGE_MIN_BYTES
+from backuppeer.proof.statements import Agreement, add_signature, peek_statement
 from backuppeer.wire.messages import HeadState, PutHead
 
 _log = structlog.get_logger()
@@ -46,9 +48,20 @@ OnNews = Callable[[AgreementId], None]
 class Premises:
     """The store of this home, if it hosts. Thread-safe."""
 
-    def __init__(self, state: State, identity: SigningKey, clock: Clock, *, default: Path | None = None) -> None:
-        """`default`: where the store of this home lies unless its person says otherwise."""
-        self._state, self._identity, self._clock = state, identity, clock
+    def __init__(
+        self,
+        state: State,
+        identity: SigningKey,
+        clock: Clock,
+        *,
+        default: Path | None = None,
+        former: Sequence[SigningKey] = (),
+    ) -> None:
+        """`default`: where the store of this home lies unless its person says otherwise.
+
+        `former`: whom this home was, for owners who know it so alone (ADR 69).
+        """
+        self._state, self._clock, self.names = state, clock, Names(identity, former)
         self._store: Store | None = None
         self._opened_s = 0.0
         self._lock = threading.Lock()
@@ -99,7 +112,7 @@ class Premises:
             if self._store is None:
                 self._take(self._make(directory, offered_bytes))
             else:
-                _check_room(offered_bytes, self._store.quota.capacity())
+                check_room(offered_bytes, self._store.quota.capacity())
         self.place.settle(directory)
         store = self.open()
         # Never below what is agreed: a smaller slot ends no agreement that stands.
@@ -116,12 +129,12 @@ class Premises:
 
         """
         self._check_known(directory)
-        if self.directory is None or not _has_store(directory):
+        if self.directory is None or not has_store(directory):
             with self._lock:
                 self._check_new(directory, offered_bytes)
             return 0
         store = self.open()
-        _check_room(offered_bytes, store.quota.capacity())
+        check_room(offered_bytes, store.quota.capacity())
         return store.totals().agreed_bytes
 
     def _check_known(self, directory: Path) -> None:
@@ -129,7 +142,7 @@ class Premises:
         if known is not None and known != directory and self.place.is_found_at(directory):
             self.place.settle(directory)  # moved by hand, and by its marker the very same
         elif known is not None and known != directory:
-            if not _has_store(known):
+            if not has_store(known):
                 raise NotFoundError(
                     f"no store of this home lies in {directory}, nor in {known} any more",
                     hint="plug in or mount its disk, or say with --store where its folder lies now",
@@ -141,23 +154,23 @@ class Premises:
 
     def _check_new(self, directory: Path, offered_bytes: int) -> None:
         """Refuse a place where no store could be made; one that has a store is taken as it is."""
-        if _has_store(directory):
+        if has_store(directory):
             return
         if self.owners():
             # An empty mount point looks like this: a new store there would answer "not found" to its owners.
-            open_store(directory, PeerId(self._identity.public)).close()
+            open_store(directory, self.names.own, former=self.names.former).close()
         with translate_failures(directory):
             check_site(Layout(directory))
             place = directory if directory.exists() else directory.parent
             if not os.access(place, os.W_OK | os.X_OK) and place.exists():
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
-        _check_room(offered_bytes, free_bytes(place) - FREE_DISK_FLOOR_BYTES)
+        check_room(offered_bytes, free_bytes(place) - FREE_DISK_FLOOR_BYTES)
 
     def _make(self, directory: Path, offered_bytes: int) -> Store:
         self._check_new(directory, offered_bytes)
-        store = create_store(directory, PeerId(self._identity.public))
+        store = create_store(directory, self.names.own, former=self.names.former)
         try:
-            _check_room(offered_bytes, store.quota.capacity())
+            check_room(offered_bytes, store.quota.capacity())
         except BaseException:
             store.close()
             raise
@@ -183,8 +196,8 @@ class Premises:
                     self._store.close()
                     self._store = None
             if self._store is None:
-                peer, directory = PeerId(self._identity.public), self.place.find()
-                return self._take(open_store(directory, peer, offered_bytes=self._offered()))
+                own, former = self.names.own, self.names.former
+                return self._take(open_store(self.place.find(), own, offered_bytes=self._offered(), former=former))
             return self._store
 
     def leave(self) -> None:
@@ -352,10 +365,19 @@ class Premises:
                 states.append(HeadState(lease.agreement, held.signed_head, held.signed_grant))
         return states
 
-    @property
-    def signer(self) -> SigningKey:
-        """Return the key by which this host gives its word."""
-        return self._identity
+    def cosign(self, signed: bytes) -> Lease:
+        """Sign a proposal as the host that it names, and put it into force, durably.
+
+        Raises:
+            as `Names.signer` and `Leases.put`.
+
+        """
+        host = PeerId(peek_statement(Agreement, signed).host)
+        return self.agree(add_signature(signed, Agreement, self.names.signer(host)))
+
+    def signer_of(self, lease: Lease) -> SigningKey:
+        """Return the key by which this host gives its word under an agreement: of the name that its owner knows."""
+        return self.names.signer(lease.host)
 
     def now_ms(self) -> int:
         """Return when it gives it."""
@@ -367,25 +389,10 @@ class Premises:
             message.agreement,
             message.head,
             message.grant,
-            signer=self._identity,
+            signer=self.signer_of(store.leases.get(message.agreement)),
             now_ms=self._clock.now_ms(),
             drafts=message.drafts,
         )
         if isinstance(answer, HeadAccepted):
             self.on_news(message.agreement)
         return answer
-
-
-def _has_store(directory: Path) -> bool:
-    with translate_failures(directory):
-        return Layout(directory).marker.exists()
-
-
-def _check_room(offered_bytes: int, room_bytes: int) -> None:
-    if offered_bytes > room_bytes:
-        room, kept_free = write_size(max(0, room_bytes)), write_exact_size(FREE_DISK_FLOOR_BYTES)
-        raise UserError(
-            f"{write_exact_size(offered_bytes)} is more than the disk of the store can take: {room} at most now",
-            hint=f"offer less, free some space ({kept_free} always stays free), or name a folder on another disk "
-            "with --store DIR",
-        )

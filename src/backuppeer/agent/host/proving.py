@@ -82,7 +82,7 @@ class Proving:
             store.losses.suspect(agreement, suspects)
             lost = store.losses.settle(
                 agreement,
-                signer=self._premises.signer,
+                signer=self._premises.signer_of(store.leases.get(agreement)),
                 now_ms=self._premises.now_ms(),
                 may_return=self._premises.is_just_opened(),
             )
@@ -102,7 +102,7 @@ class Proving:
                 store,
                 message.agreement,
                 message.packs,
-                signer=self._premises.signer,
+                signer=self._premises.signer_of(store.leases.get(message.agreement)),
                 now_ms=self._premises.now_ms(),
             )
         )
@@ -126,7 +126,7 @@ class Proving:
             store,
             store.leases.get(message.agreement),
             message.signed,
-            signer=self._premises.signer,
+            signer=self._premises.signer_of(store.leases.get(message.agreement)),
             now_ms=self._premises.now_ms(),
         )
         if isinstance(answer, Answer) and None in answer.shown:

@@ -15,7 +15,6 @@ from backuppeer.agent.repute.gaps import Gaps
 from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.shelves import Keep
 from backuppeer.clock import Clock
-from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import NotFoundError, ProtocolViolation, RefusedError
 from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import MY_RECEIPTS_PAGE, RECEIPT_GAP_MONTHS
@@ -32,8 +31,8 @@ AgreeGap = Callable[[PeerId, AgreementId, bytes], bytes]
 class Countersigning:
     """Receipts of the agreements in which this home is the host."""
 
-    def __init__(self, premises: Premises, identity: SigningKey, clock: Clock, *, shelf: Shelf, gaps: Gaps) -> None:
-        self._premises, self._identity, self._clock = premises, identity, clock
+    def __init__(self, premises: Premises, clock: Clock, *, shelf: Shelf, gaps: Gaps) -> None:
+        self._premises, self._clock = premises, clock
         self._shelf, self._gaps = shelf, gaps
         self._signing = threading.Lock()
         self.agree_gap: AgreeGap = _know_no_host
@@ -90,7 +89,7 @@ class Countersigning:
         if (known := self._shelf.find(message.agreement, said.number, Keep.HOST)) is not None:
             return known.signed
         self._check(said, terms, message)
-        signed = add_signature(message.signed, Receipt, self._identity)
+        signed = add_signature(message.signed, Receipt, self._premises.names.signer(PeerId(terms.host)))
         # Durable before it is shown: two for one month would count nothing, both.
         self._shelf.keep(open_receipt(signed), Keep.HOST)
         return signed
@@ -155,7 +154,9 @@ class Countersigning:
             more = answer.more and bool(answer.receipts)
 
     def _check_own(self, shown: Shown, terms: Agreement) -> None:
-        check_pair(shown.said, terms, self.line_of(PeerId(terms.owner)))
+        store = self._premises.open()
+        names = store.leases.names(store.leases.get(AgreementId(terms.agreement)))
+        check_pair(shown.said, terms, [*self.line_of(PeerId(terms.owner)), *names])
         if not shown.is_cosigned:
             raise ProtocolViolation("a receipt lacks the host's signature")
 

@@ -47,8 +47,8 @@ class Balance(NamedTuple):
 class Reciprocity:
     """Promises between this home and its peers. Thread-safe; asks the disk, so call it in a thread."""
 
-    def __init__(self, state: State, premises: Premises, clock: Clock, *, own: PeerId) -> None:
-        self._state, self._premises, self._clock, self._own = state, premises, clock, own
+    def __init__(self, state: State, premises: Premises, clock: Clock) -> None:
+        self._state, self._premises, self._clock = state, premises, clock
         self._looked: dict[PeerId, tuple[float, str]] = {}
         self._lock = threading.Lock()
         self.line_of: Callable[[PeerId], Container[PeerId]] = lambda peer: (peer,)
@@ -188,7 +188,7 @@ class Reciprocity:
 
     def _goes_on(self, lease: Lease) -> bool:
         try:
-            return not self._premises.open().notices.last_number(lease.agreement, self._own) % 2
+            return not self._premises.open().notices.is_ended_by_host(lease.agreement)
         except BackupPeerError:
             return True  # the store went away just now
 

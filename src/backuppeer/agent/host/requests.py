@@ -39,7 +39,6 @@ from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import (
     DamagedStateError,
     NotFoundError,
-    ProtocolViolation,
     RefusedError,
     RejectedError,
     StoreUnavailable,
@@ -53,7 +52,7 @@ from backuppeer.limits import (
     UNASKED_AGREEMENTS,
 )
 from backuppeer.proof.revisions import Wish
-from backuppeer.proof.statements import Agreement, add_signature, open_proposal, statement_hash
+from backuppeer.proof.statements import Agreement, open_proposal, statement_hash
 from backuppeer.signaling.knock import Knock, Verdict
 from backuppeer.trust.policy import AcceptPolicy, may_auto_accept
 
@@ -67,7 +66,6 @@ class Requests:
         self, state: State, premises: Premises, standing: Standing, clock: Clock, *, identity: SigningKey
     ) -> None:
         self._state, self._premises, self._standing, self._clock = state, premises, standing, clock
-        self._identity = identity
         self.invites = Invites(state, PeerId(identity.public), clock)
         self._agreeing = threading.Lock()
         self.on_request: OnRequest = _ignore
@@ -172,8 +170,7 @@ class Requests:
 
         """
         proposal = open_proposal(Agreement, signed, owner)
-        if proposal.host != self._identity.public:
-            raise ProtocolViolation("the agreement is with another host")
+        self._premises.names.check(PeerId(proposal.host))
         with self._agreeing:  # two proposals at once must not both be covered by one acceptance
             return self._agree(owner, proposal, signed)
 
@@ -191,7 +188,7 @@ class Requests:
         check_proposal(proposal, known, self._clock.now_ms())
         self._check_room(known)  # again: a late owner's space may have been given to others
         self.invites.settle(owner)
-        lease = self._premises.agree(add_signature(signed, Agreement, self._identity))
+        lease = self._premises.cosign(signed)
         agreed = replace(known, state=RequestState.AGREED, since_ms=self._clock.now_ms())
         self._state.put_request(agreed)
         meet_at(self._state, owner, known.whereabouts, self._clock.now_ms(), alias=known.alias)

@@ -17,7 +17,6 @@ from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.peers.offers import Offer, choose_promises, is_within
 from backuppeer.clock import Clock
 from backuppeer.control.promises import NO_WISH, PromiseWish
-from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import NotFoundError, ProtocolViolation, RefusedError
 from backuppeer.host.leases import Lease
 from backuppeer.ids import AgreementId, PeerId
@@ -38,7 +37,6 @@ from backuppeer.proof.revisions import (
 )
 from backuppeer.proof.statements import (
     Agreement,
-    add_signature,
     open_proposal,
     open_statement,
     statement_hash,
@@ -64,11 +62,10 @@ class Revising:
         requests: Requests,
         clock: Clock,
         *,
-        identity: SigningKey,
         authority: bytes = b"",
     ) -> None:
         self._state, self._premises, self._requests, self._clock = state, premises, requests, clock
-        self._identity, self._authority = identity, authority
+        self._authority = authority
         self._revising = threading.Lock()
         self.on_offer: OnOffer = _nothing
         self.on_lowered: OnLowered = _ignore
@@ -172,7 +169,7 @@ class Revising:
         """
         with self._revising:
             lease = self._find(owner, agreement)
-            offered = open_statement(Agreement, signed, owner, self._identity.public)
+            offered = open_statement(Agreement, signed, owner, lease.host)
             if offered.agreement != agreement:
                 raise ProtocolViolation("a revision is of another agreement than it was sent for")
             if offered.revision <= lease.terms.revision:
@@ -218,7 +215,7 @@ class Revising:
 
     def _agree(self, known: RequestRecord | None, signed: bytes) -> bytes:
         """Co-sign, durably; a request for it is settled by that, or made good if the owner wants less by now."""
-        lease = self._premises.agree(add_signature(signed, Agreement, self._identity))
+        lease = self._premises.cosign(signed)
         if known is not None:
             now_ms = self._clock.now_ms()
             agreed = replace(

@@ -64,7 +64,7 @@ from backuppeer.wire.messages import (
 )
 from backuppeer.wire.receipts import AskOpinion, AskReceipts, GetMyReceipts, ProposeReceipt
 from backuppeer.wire.recovering import GiveSlot, SlotKept
-from backuppeer.wire.succeeding import Succeed
+from backuppeer.wire.succeeding import Follow, Succeed
 from backuppeer.wire.terms import GetTerms, GiveNotice, GiveWaiver, PutTerms
 
 _log = structlog.get_logger()
@@ -79,6 +79,8 @@ OnTerms = Callable[[PeerId, Channel, TermsRequest], Awaitable[None]]
 ReceiptsRequest = ProposeReceipt | GetMyReceipts | AskReceipts | AskOpinion
 OnSuccession = Callable[[PeerId, Channel, Succeed], Awaitable[None]]
 """Answers who goes on as another."""
+OnFollowing = Callable[[PeerId, Channel, Follow], Awaitable[None]]
+"""Answers an owner that follows this host to another identity."""
 FindRefusal = Callable[[PeerId, Message], Refused | None]
 """The no to whatever a peer asks as an owner whom another succeeded (ADR 69); asks no disk."""
 OnReceipts = Callable[[PeerId, Channel, ReceiptsRequest], Awaitable[None]]
@@ -103,6 +105,7 @@ class Serving:
         self.on_terms: OnTerms = _know_no_terms
         self.on_receipts: OnReceipts = _know_no_receipts
         self.on_succession: OnSuccession = _know_no_succession
+        self.on_following: OnFollowing = _know_no_heir
         self.find_refusal: FindRefusal = _refuse_none
         self._receiving, self._reading = Places(PACKS_RECEIVED_AT_ONCE), Places(PACKS_READ_AT_ONCE)
 
@@ -146,6 +149,9 @@ class Serving:
                 await self.on_succession(peer, channel, message)
         elif (refused := self.find_refusal(peer, message)) is not None:
             await channel.refuse(refused)
+        elif isinstance(message, Follow):
+            async with self._reading.take(peer, is_newcomer=self._premises.is_newcomer(peer)):
+                await self.on_following(peer, channel, message)
         else:
             await self._answer_owner(peer, channel, message)
 
@@ -268,6 +274,11 @@ async def _know_no_terms(peer: PeerId, channel: Channel, message: TermsRequest) 
 
 
 async def _know_no_succession(peer: PeerId, channel: Channel, message: Succeed) -> None:
+    del peer, channel, message
+    raise NotFoundError("no such agreement with you")
+
+
+async def _know_no_heir(peer: PeerId, channel: Channel, message: Follow) -> None:
     del peer, channel, message
     raise NotFoundError("no such agreement with you")
 

@@ -30,7 +30,7 @@ from backuppeer.host.store import Store
 from backuppeer.ids import AgreementId, PeerId, shorten_peer_id
 from backuppeer.limits import AGREEMENTS_PER_OWNER
 from backuppeer.proof.revisions import check_successor
-from backuppeer.proof.statements import Agreement, add_signature, open_proposal, peek_statement, statement_hash
+from backuppeer.proof.statements import Agreement, open_proposal, peek_statement, statement_hash
 from backuppeer.proof.succession import Succession, open_succession
 from backuppeer.wire.auditing import AckPacks, AskAudit, GetDelete, GetLosses
 from backuppeer.wire.codes import RefusalCode
@@ -123,8 +123,7 @@ class Succeeding:
             steps = self._find_steps(store, old, new)
             for lease, proposal in zip(standing, proposals, strict=True):
                 self.on_passing(lease.agreement, old)  # first: what it keeps of the old one, the heir soon replaces
-                whole = add_signature(proposal, Agreement, self._premises.signer)
-                steps[lease.agreement] = self._premises.agree(whole).signed
+                steps[lease.agreement] = self._premises.cosign(proposal).signed
             self._turn_down(old)
             return Succeeded(succession=signed, revisions=tuple(steps[agreement] for agreement in sorted(steps)))
 

@@ -6,6 +6,7 @@ heir, and the agent that is started next is the heir.
 """
 
 import asyncio
+from typing import Final, NamedTuple
 
 from backuppeer.agent.home.heir import FormerSelf, Heir, is_begun, take_place
 from backuppeer.agent.home.home import Home
@@ -22,8 +23,21 @@ from backuppeer.control.saving import LeftOut
 from backuppeer.control.succeeding import SuccessionPlan, SuccessionTold
 from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode, PeerUnreachable, RefusedError, UserError
 from backuppeer.ids import AgreementId, PeerId, format_peer_id
+from backuppeer.proof.writer import FIRST_EPOCH
 
 _LATER = "it is told whenever it is met, and serves the old identity until then"
+
+
+class OwnersPlan(NamedTuple):
+    """Names of peers that keep backups here: who can follow, who of them is away, who can't."""
+
+    able: list[str]
+    absent: list[str]
+    stuck: list[str]
+    has_slot: bool = False
+
+
+NO_OWNERS: Final = OwnersPlan([], [], [])
 
 
 class SuccessionJob:
@@ -35,10 +49,10 @@ class SuccessionJob:
         self._home, self._keys, self._state, self._vault = home, keys, state, vault
         self._announcing, self._reporter = announcing, reporter
 
-    async def plan(self, owners: int) -> SuccessionPlan:
+    async def plan(self, owners: OwnersPlan = NO_OWNERS) -> SuccessionPlan:
         """Hear all hosts, unless there is nothing more to ask; nothing is changed. owners: whose packs are kept here.
 
-        Of a machine that keeps packs only that: it is refused, whatever its own hosts would say, if it has any.
+        A machine that keeps packs of others and has no host of its own has nobody to hear.
 
         Raises:
             as `TakeOverJob.plan`.
@@ -50,16 +64,29 @@ class SuccessionJob:
             is_begun=is_begun(self._home),
             has_heir=self._keys.heir is not None,
             waiting=[self._vault.name(peer) for peer in self._announcing.waiting()],
-            owners=owners,
+            owners=owners.able,
+            absent=owners.absent,
+            stuck=owners.stuck,
+            has_slot=owners.has_slot,
         )
-        if plan.is_recovered and not plan.is_begun and not owners:
+        if not plan.is_recovered or plan.is_begun:
+            return plan
+        if self._has_hosts() or self._vault.repository_id is None:
             heard = await TakeOverJob(self._vault, self._keys.peer, self._reporter).plan()
             for name in ("is_writer", "repository", "epoch", "snapshots", "host", "time", "heard", "left_out"):
                 setattr(plan, name, getattr(heard, name))
+        else:
+            plan.repository = self._vault.repository_id.hex()
+            plan.epoch = max(FIRST_EPOCH, self._vault.writer.highest_epoch)
         return plan
+
+    def _has_hosts(self) -> bool:
+        return bool(self._state.agreements())
 
     async def tell(self) -> SuccessionTold:
         """Tell all hosts of the heir, side by side, and let it take this home's place once one has followed.
+
+        Who has no host of its own has nobody to wait for: owners are told by the heir, who is met under both names.
 
         Raises:
             UserError: there is no heir.
@@ -70,12 +97,12 @@ class SuccessionJob:
         heir = self._keys.heir
         if heir is None:
             raise UserError("no new identity is on its way here", hint="`backup-peer recover --new-identity` makes one")
-        partners = self._vault.partners()
+        partners = self._vault.partners() if self._has_hosts() else []
         self._reporter.begin("telling hosts", unit="host", files_total=len(partners))
         answers = await asyncio.gather(*(self._tell(partner, heir) for partner in partners))
         failed = {partner.peer: error for partner, error in zip(partners, answers, strict=True) if error is not None}
         followed = dict.fromkeys(partner.peer for partner in partners if partner.peer not in failed)
-        if not followed:
+        if not followed and failed:
             raise _explain(next(iter(failed.values()))) from next(iter(failed.values()))
         take_place(self._home, heir, (*self._keys.former, FormerSelf(self._keys.identity, heir.succession)))
         return SuccessionTold(

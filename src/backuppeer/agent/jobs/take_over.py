@@ -100,6 +100,10 @@ class TakeOverJob:
             raise next(iter(self._failures.values()))
         return self._report(told)
 
+    async def settle(self) -> TakeOverResult:
+        """Return what stands in a home that has no host to tell."""
+        return self._report([])
+
     async def _hear(self, partners: Sequence[Partner]) -> list[Partner]:
         await self._reporter.state("connecting", f"connecting to {', '.join(p.name for p in partners)}")
         self._meeting = Meeting(self._vault, self._reporter, self._leave_out)

@@ -59,15 +59,18 @@ class Announcing:
     """The hosts that know this home by a name of before, dialled so and told."""
 
     def __init__(self, state: State, keys: HomeKeys, transport: Transport, clock: Clock) -> None:
-        self._state, self._keys, self.transport, self.clock = state, keys, transport, clock
+        self.state, self._keys, self.transport, self.clock = state, keys, transport, clock
         self._telling: dict[PeerId, asyncio.Lock] = {}
         self._asked_anew: set[PeerId] = set()
 
     def waiting(self) -> list[PeerId]:
-        """Return the hosts that know this home by a name of before, as far as is known, in order of agreement."""
-        former = {one.peer for one in self._keys.former}
-        rows = self._state.agreements()
-        return list(dict.fromkeys(host for _, host, signed in rows if owner_of(signed) in former))
+        """Return the hosts that know this home by a name of before, as far as is known, in order of agreement.
+
+        Of one that goes on as another itself, the heir: what it was is dialled no more.
+        """
+        former, newest = {one.peer for one in self._keys.former}, self.state.successions.newest
+        rows = self.state.agreements()
+        return list(dict.fromkeys(newest(host) for _, host, signed in rows if owner_of(signed) in former))
 
     def identity_at(self, peer: PeerId) -> SigningKey:
         """Return the identity by which a host knows this home: of before, as long as it has not heard."""
@@ -90,7 +93,7 @@ class Announcing:
                 if one.peer not in self._names_at(peer):
                     continue
                 async with self._meet(dial, one.identity) as session:
-                    gone = await tell_host(session, self._state, one.succession, heirs[number])
+                    gone = await tell_host(session, self.state, one.succession, heirs[number])
                 if behind := [agreement for agreement in gone if self._name_in(peer, agreement) == one.peer]:
                     await self._catch_up(dial, behind, heirs[number:])
 
@@ -100,7 +103,7 @@ class Announcing:
             with suppress(PeerUnreachable):
                 async with self._meet(dial, heir) as session:
                     for agreement in behind:
-                        await learn_terms(session, self._state, agreement, self._keys.names)
+                        await learn_terms(session, self.state, agreement, self._keys.names)
                 return
 
     def check(self, session: Session) -> None:
@@ -117,7 +120,7 @@ class Announcing:
         except PeerFault as exc:
             raise PeerUnreachable(exc.message, hint=exc.hint) from exc
         if said is not None:
-            raise explain_successor(said, name_of(self._state, session.peer))
+            raise explain_successor(said, name_of(self.state, session.peer))
 
     def _ask_anew(self, peer: PeerId) -> bool:
         """Return whether a host is dialled anew that says we were succeeded: once, or it could say so for ever."""
@@ -127,10 +130,10 @@ class Announcing:
         return is_due
 
     def _names_at(self, peer: PeerId) -> set[PeerId]:
-        return set(map(owner_of, agreements_with(self._state, peer).values()))
+        return set(map(owner_of, agreements_with(self.state, peer).values()))
 
     def _name_in(self, peer: PeerId, agreement: AgreementId) -> PeerId:
-        return owner_of(agreements_with(self._state, peer)[agreement])
+        return owner_of(agreements_with(self.state, peer)[agreement])
 
     @asynccontextmanager
     async def _meet(self, dial: Dial, identity: SigningKey) -> AsyncIterator[Session]:

@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import partial
 
+from backuppeer.agent.home.deeds import Deeds
 from backuppeer.agent.owner.erased import hear_any_deletes, hear_deletes, say_erased
 from backuppeer.agent.owner.heads import HeadChain
 from backuppeer.agent.owner.losses import LOST_PACKS, find_binding, measure_named
@@ -126,7 +127,7 @@ async def weigh_findings(  # noqa: PLR0913 - what was found, and in which light 
         erased = signed - kept.keys()
         if count := await asyncio.to_thread(repository.ledger.forget_stored, partner.agreement, erased):
             reporter.note(say_erased(partner.name, count))
-    admitted = await _hear_admitted(partner, clock) if gone and head is not None else set[StoredId]()
+    admitted = await _hear_admitted(partner, clock, heads.deeds) if gone and head is not None else set[StoredId]()
     lost, lost_bytes = await asyncio.to_thread(_forget, repository, partner, gone, admitted=admitted, head=head)
     if lost and blame is not None:
         loss = IntegrityFault(f"packs that it had acknowledged are gone: {lost}", lost_bytes=lost_bytes)
@@ -134,10 +135,10 @@ async def weigh_findings(  # noqa: PLR0913 - what was found, and in which light 
         reporter.fault(partner.peer, partner.name, loss, hint=LOST_PACKS)
 
 
-async def _hear_admitted(partner: Partner, clock: Clock) -> set[StoredId]:
+async def _hear_admitted(partner: Partner, clock: Clock, deeds: Deeds) -> set[StoredId]:
     """Return the packs that a host reports as lost, signed: who admits a loss does not fare as who hides it."""
     try:
-        return {stored async for loss in read_losses(partner, 0, clock) for stored in loss.packs}
+        return {stored async for loss in read_losses(partner, 0, clock, deeds) for stored in loss.packs}
     except BackupPeerError:
         return set()  # no report that counts
 

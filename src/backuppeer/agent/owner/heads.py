@@ -13,6 +13,7 @@ from typing import Final
 from backuppeer.agent.home.belongings import MOVED_IN
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
+from backuppeer.agent.owner.hosts_of_before import open_kept_receipt
 from backuppeer.agent.owner.lineage import HeadRow, check_fits, check_writer, is_stray, plan_way, two_histories
 from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.partners import Partner
@@ -82,7 +83,7 @@ class HeadChain:
 
     def __init__(self, state: State, keys: HomeKeys, repository: RepositoryId, clock: Clock) -> None:
         self._state, self._keys, self._repository, self._clock = state, keys, repository, clock
-        self.writer = Writer(state, keys)
+        self.writer, self.deeds = Writer(state, keys), state.deeds
 
     @property
     def owner(self) -> PeerId:
@@ -214,7 +215,7 @@ class HeadChain:
         if kept is None:
             return
         _refuse_newer(held.head)
-        promised = open_statement(HeadReceipt, kept, PeerId(partner.peer))
+        promised = open_kept_receipt(self.deeds, partner.agreement, partner.peer, kept)
         number = verify_head(held.head, held.grant, self._keys.authority).number if held.head else 0
         is_other = number == promised.number and statement_hash(held.head) != promised.head_hash
         if number < promised.number or is_other:
@@ -230,7 +231,7 @@ class HeadChain:
         kept = self.promise_of(partner)
         if kept is None:
             return None
-        said = open_statement(HeadReceipt, kept, PeerId(partner.peer))
+        said = open_kept_receipt(self.deeds, partner.agreement, partner.peer, kept)
         return said.head_hash, said.number
 
     def way_from(self, held: HeadIs, name: str) -> list[HeadRow]:
@@ -368,7 +369,7 @@ class HeadChain:
         """
         said = open_statement(HeadReceipt, receipt, host)
         kept = self._state.setting(RECEIPT + agreement.hex())
-        if kept is None or open_statement(HeadReceipt, kept, host).number <= said.number:
+        if kept is None or open_kept_receipt(self.deeds, agreement, host, kept).number <= said.number:
             self._state.put_setting(RECEIPT + agreement.hex(), receipt)
 
     def _has(self, head: Head, signed: bytes) -> bool:

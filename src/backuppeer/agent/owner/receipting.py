@@ -108,9 +108,9 @@ class Receipting:
                 _log.info("a receipt was not signed", month=shown.said.number, reason=exc.message[:200])
 
     async def _ask_own(self, session: Session, terms: Agreement, *, after: int) -> None:
-        more = True
+        more, agreement = True, AgreementId(terms.agreement)
         while more:
-            async with session.request(GetMyReceipts(agreement=terms.agreement, after=after)) as channel:
+            async with session.request(GetMyReceipts(agreement=agreement, after=after)) as channel:
                 answer = await channel.receive(MyReceiptsAre)
             for signed in answer.receipts:
                 shown = self._adopt(terms, signed)
@@ -118,7 +118,7 @@ class Receipting:
                     raise ProtocolViolation("receipts are not in the order of their months")
                 after = shown.said.number
             for note in answer.notes:
-                self._gaps.adopt(terms, note)
+                self._gaps.adopt(terms, note, self._list_before(agreement))
             more = answer.more and bool(answer.receipts)
 
     def _sign_month(self, terms: Agreement, number: int) -> None:
@@ -163,12 +163,15 @@ class Receipting:
 
     def _adopt(self, terms: Agreement, signed: bytes) -> Shown:
         shown = open_receipt(signed)
-        before = list_parties(self._state.deeds.after(AgreementId(terms.agreement), 0))
-        check_pair(shown.said, terms, before)
+        check_pair(shown.said, terms, self._list_before(AgreementId(terms.agreement)))
         if not shown.is_cosigned:
             raise ProtocolViolation("a receipt lacks the host's signature")
         self._shelf.keep(shown, Keep.OWNER)
         return shown
+
+    def _list_before(self, agreement: AgreementId) -> frozenset[PeerId]:
+        """Return who is, and was, a side of an agreement, as far as is known here."""
+        return list_parties(self._state.deeds.after(agreement, 0))
 
     def agree_gap(self, host: PeerId, agreement: AgreementId, signed: bytes) -> bytes:
         """Return a host's note about a gap with our signature.

@@ -45,20 +45,24 @@ async def tell_host(session: Session, state: State, succession: bytes, heir: Sig
     mine = agreements_with(state, session.peer)
     gone = []
     for signed in answer.revisions:
-        agreement = open_statement(Agreement, signed, said.new, session.peer)
+        agreement = peek_statement(Agreement, signed)
         known = mine.get(AgreementId(agreement.agreement))
+        # It may have been met as the heir of the one that the agreement names: it signed as that one.
+        open_statement(Agreement, signed, said.new, session.peer if known is None else host_of(known))
         if known is None:
             continue
         gone.append(AgreementId(agreement.agreement))
         # Later than the next one: another home of these words changed terms before it, and that is no host's fault.
         if owner_of(known) == said.old and agreement.revision <= peek_statement(Agreement, known).revision + 1:
             check_successor(known, agreement)
-            state.put_agreement(AgreementId(agreement.agreement), session.peer, signed)
+            state.put_agreement(AgreementId(agreement.agreement), host_of(known), signed)
     return gone
 
 
 async def learn_terms(session: Session, state: State, agreement: AgreementId, names: Collection[PeerId]) -> None:
     """Keep the revisions of an agreement that a host has and this home lacks. names: all by which hosts know this home.
+
+    The host may be met as the heir of the one that the revision known here names: it signed what follows as either.
 
     Raises:
         RefusedError: it shows none to the identity of this session.
@@ -68,7 +72,7 @@ async def learn_terms(session: Session, state: State, agreement: AgreementId, na
     """
     known = agreements_with(state, session.peer)[agreement]
     for signed in await _list_newer(session, agreement, known, names):
-        state.put_agreement(agreement, session.peer, signed)
+        state.put_agreement(agreement, host_of(signed), signed)
 
 
 async def _succeed(session: Session, state: State, succession: bytes, heir: SigningKey) -> Succeeded:
@@ -111,7 +115,7 @@ async def _find_standing(session: Session, state: State, said: Succession) -> li
             newer = await _list_shown(session, agreement, signed, said.old)
             found[agreement] = [signed, *newer][-1]
             for one in newer if agreement in mine else ():
-                state.put_agreement(agreement, session.peer, one)
+                state.put_agreement(agreement, host_of(one), one)
     return list(found.values())[:AGREEMENTS_PER_HELLO]
 
 
@@ -130,25 +134,30 @@ async def _list_newer(session: Session, agreement: AgreementId, known: bytes, na
         async with session.request(GetTerms(agreement=agreement, after=after)) as channel:
             answer = await channel.receive(TermsAre)
         for signed in answer.revisions:
-            _check_next(chain[-1], signed, session.peer, names)
+            _check_next(chain[-1], signed, names)
             chain.append(signed)
         more = answer.more and bool(answer.revisions)
     return chain[1:]
 
 
-def _check_next(known: bytes, signed: bytes, host: PeerId, names: Collection[PeerId]) -> None:
+def _check_next(known: bytes, signed: bytes, names: Collection[PeerId]) -> None:
     owner = owner_of(signed)
     if owner not in names:
         raise ProtocolViolation("the host shows terms of somebody else")
     try:
-        check_successor(known, open_statement(Agreement, signed, owner, host))
+        # The host is the one of before, or by the word of its authority the heir.
+        check_successor(known, open_statement(Agreement, signed, owner, host_of(signed)))
     except (PeerFault, RefusedError) as exc:
         raise ProtocolViolation(f"the host shows terms that do not follow those agreed on: {exc.message}") from exc
 
 
 def agreements_with(state: State, host: PeerId) -> dict[AgreementId, bytes]:
-    """Return the newest revision of each agreement of this home with a host, signed, as it is known here."""
-    return {agreement: signed for agreement, peer, signed in state.agreements() if peer == host}
+    """Return the newest revision of each agreement of this home with a host, signed, as it is known here.
+
+    Of one that goes on for another, also those that are still with that one.
+    """
+    newest = state.successions.newest
+    return {agreement: signed for agreement, peer, signed in state.agreements() if host in {peer, newest(peer)}}
 
 
 def owner_of(signed: bytes) -> PeerId:
@@ -159,6 +168,11 @@ def owner_of(signed: bytes) -> PeerId:
 
     """
     return PeerId(peek_statement(Agreement, signed).owner)
+
+
+def host_of(signed: bytes) -> PeerId:
+    """Return who is the host in a revision of an agreement; malformed as `owner_of`."""
+    return PeerId(peek_statement(Agreement, signed).host)
 
 
 def _check_answer(answer: Succeeded, said: Succession) -> None:

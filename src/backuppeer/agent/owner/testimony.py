@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from backuppeer.agent.home.deeds import Deeds
+from backuppeer.agent.owner.hosts_of_before import open_kept
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.retry import retry
 from backuppeer.clock import Clock
 from backuppeer.errors import ProtocolViolation, Refusal, RefusedError, StoreBusy, StoreUnavailable, Unavailable
-from backuppeer.ids import StoredId
+from backuppeer.ids import AgreementId, PeerId, StoredId
 from backuppeer.limits import AUDIT_PATIENCE_S, LOSS_PAGES
 from backuppeer.proof.custody import HeadHeld, LossReport, StoreAck, hash_signed, open_bound, open_packs
 from backuppeer.proof.statements import ZERO_HASH
-from backuppeer.wire.auditing import Acked, AckPacks, GetLosses, Losses
+from backuppeer.wire.auditing import Acked, AckPacks, GetLosses, Losses, LossRow
 from backuppeer.wire.codes import RefusalCode, classify_refusal
 from backuppeer.wire.fields import Message
 from backuppeer.wire.messages import GetHead, HeadIs, Refused, Unsupported
@@ -171,8 +173,10 @@ async def _ask_ack(partner: Partner, packs: Sequence[StoredId]) -> Acked:
         return await receive_answer(channel, Acked)
 
 
-async def read_losses(partner: Partner, after: int, clock: Clock) -> AsyncIterator[Loss]:
+async def read_losses(partner: Partner, after: int, clock: Clock, deeds: Deeds) -> AsyncIterator[Loss]:
     """Yield a host's reports of lost packs that are numbered above `after`, at most LOSS_PAGES pages of them.
+
+    deeds: tell who the host was when it signed them.
 
     Raises:
         AuthenticationFault, ProtocolViolation: they are not its word, or not in order.
@@ -185,10 +189,14 @@ async def read_losses(partner: Partner, after: int, clock: Clock) -> AsyncIterat
             if row.number <= after:
                 raise ProtocolViolation("the host's loss reports are out of order")
             after = row.number
-            said = open_packs(LossReport, row.signed, row.packs, host=partner.peer, agreement=partner.agreement)
+            said = open_kept(deeds, partner.agreement, partner.peer, partial(_open_report, row, partner.agreement))
             yield Loss(row.number, row.signed, said, row.packs)
         if not page.more or not page.reports:
             return
+
+
+def _open_report(row: LossRow, agreement: AgreementId, host: PeerId) -> LossReport:
+    return open_packs(LossReport, row.signed, row.packs, host=host, agreement=agreement)
 
 
 async def _read_page(partner: Partner, after: int) -> Losses:

@@ -10,6 +10,8 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.relays import Relays
 from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.clock import Clock
+from backuppeer.crypto.identity import SigningKey
+from backuppeer.ids import PeerId
 from backuppeer.limits import PEER_ADDRESSES
 from backuppeer.proof.statements import TransportBinding, sign_statement
 from backuppeer.transport.addresses import format_address, parse_address
@@ -44,17 +46,20 @@ def whereabouts_of(transport: Transport, clock: Clock, relays: Relays | None = N
     return Whereabouts(transport.transport_id, addresses, clock.now_ms(), relay, nat)
 
 
-def make_binding(transport: Transport, keys: HomeKeys, clock: Clock, relays: Relays | None = None) -> bytes:
-    """Return the signed statement of where this home is, for partners and accepted knocks only."""
+def make_binding(transport: Transport, clock: Clock, relays: Relays, identity: SigningKey) -> bytes:
+    """Return the signed statement of where this home is, for partners and accepted knocks only.
+
+    identity: this home's, or one of before by which somebody knows it.
+    """
     where = whereabouts_of(transport, clock, relays)
     binding = TransportBinding(
-        peer=keys.peer,
+        peer=PeerId(identity.public),
         transport=transport.transport_id,
         addresses=list(where.addresses),
         time_ms=where.time_ms,
         ext=where.extensions(),
     )
-    return sign_statement(binding, keys.identity)
+    return sign_statement(binding, identity)
 
 
 def _plain(ip: str) -> str:

@@ -29,10 +29,12 @@ def say_lineage(state: State, heirs: Heirs, peer: PeerId) -> list[str]:
     return said
 
 
-def describe_heirs(state: State, heirs: Heirs, owners: Collection[PeerId] = ()) -> list[str]:
-    """Return a sentence for each heir whose words wait to be compared, for `status`: friends of before, and owners.
+def describe_heirs(
+    state: State, heirs: Heirs, owners: Collection[PeerId] = (), hosts: Collection[PeerId] = ()
+) -> list[str]:
+    """Return a sentence for each heir whose words wait to be compared, for `status`: friends of before, and partners.
 
-    Of one of two heirs the alarm says what to do. owners: who keeps packs here.
+    Of one of two heirs the alarm says what to do. owners: who keeps packs here. hosts: who keeps ours.
     """
     found = []
     for peer in dict.fromkeys(heirs.newest(heir.old) for heir in heirs.list_all()):
@@ -40,7 +42,9 @@ def describe_heirs(state: State, heirs: Heirs, owners: Collection[PeerId] = ()) 
         if _is_compared(state, peer) or peer in state.blocks or contested_ms(state, peer) > 0:
             continue
         if peer in owners:
-            found.append(_say_owner(state, heirs, peer))
+            found.append(_say_partner(state, heirs, peer, "what it keeps here is the new one's"))
+        elif peer in hosts:
+            found.append(_say_partner(state, heirs, peer, "what it keeps of yours is with the new one"))
         elif friend is not None:
             said = f"{name_of(state, peer)} has a new id, {shorten_peer_id(peer)}"
             found.append(f"{said}: {_say_anew(state, friend, peer)}")
@@ -52,12 +56,12 @@ def _is_compared(state: State, peer: PeerId) -> bool:
     return record is not None and record.is_verified
 
 
-def _say_owner(state: State, heirs: Heirs, peer: PeerId) -> str:
-    """Return what became of a peer's packs here, and what is to be done."""
+def _say_partner(state: State, heirs: Heirs, peer: PeerId, kept: str) -> str:
+    """Return what became of packs, and what is to be done."""
     name, new, old = name_of(state, peer), shorten_peer_id(peer), shorten_peer_id(heirs.line_of(peer)[1])
     return (
-        f"{name if name != new else old} goes on as {new}, as its 24 words say: what it keeps here is the new one's, "
-        f"and {old} gets nothing any more. Compare the words anew: `backup-peer peers verify {shlex.quote(name)}`"
+        f"{name if name != new else old} goes on as {new}, as its 24 words say: {kept}, and {old} gets nothing any "
+        f"more. Compare the words anew: `backup-peer peers verify {shlex.quote(name)}`"
     )
 
 

@@ -131,6 +131,8 @@ class Reach:
         """Somebody answers in a peer's place who can't prove to be it. Set by who tells people."""
         self.before_dial: BeforeDial = _prepare_nothing
         """Called before a peer is dialled, by its relay or not. Set by who tells hosts of our new identity."""
+        self.admit: Callable[[PeerId], None] = lambda _: None
+        """Raises for a peer that is reached no more, as another goes on in its place. Set by who follows hosts."""
         self.check: Callable[[Session], None] = lambda _: None
         """Raises for a session that is of no use, as the peer goes on with another in our place. Set by who knows."""
 
@@ -150,6 +152,7 @@ class Reach:
             PeerUnreachable: not found where it was, nor through a server; with code 12: somebody else answers there.
 
         """
+        self.admit(peer)
         if session := self._sessions.get(peer):
             self.check(session)
             return session
@@ -240,6 +243,7 @@ class Reach:
             PeerUnreachable: nobody there, or no address that we may dial; with code 12: somebody else answers there.
 
         """
+        self.admit(peer)
         try:
             return await self._dial(peer, where)
         except AuthenticationFault as exc:

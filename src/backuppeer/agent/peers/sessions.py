@@ -91,6 +91,8 @@ class Sessions:
         *,
         lane_binds: Sequence[str] = (),
     ) -> None:
+        self.own, self.former = PeerId(identity.public), tuple[Sessions, ...]()
+        """former: the sessions of identities of before, for which this one accepts, too (ADR 69)."""
         self._transport, self._identity, self._clock, self._hooks = transport, identity, clock, hooks
         self._lane_binds = lane_binds
         self._open: dict[PeerId, Session] = {}
@@ -162,7 +164,7 @@ class Sessions:
                 stream = await connection.open_stream()
                 proven = await shake_hands(handshake, stream)
                 made = Session(connection, proven, stream, handshake.reader, self._lane_binds)
-                established = await self._establish(made)
+                established = await self.enter(made)
             unproven.pop_all()
         return established
 
@@ -181,6 +183,13 @@ class Sessions:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for former in self.former:
+            await former.close_all()
+
+    @property
+    def answering(self) -> tuple[SigningKey, Callable[[PeerId], bool]]:
+        """Return as whom is answered here, and whom."""
+        return self._identity, self._hooks.may_answer
 
     async def _welcome(self, connection: Connection) -> None:
         """Prove a stranger, or close with the one code that tells nothing."""
@@ -188,14 +197,15 @@ class Sessions:
         try:
             async with asyncio.timeout(HANDSHAKE_S):
                 stream = await connection.accept_stream()
-                handshake = Handshake.accept(self._identity, self._hooks.may_answer, ends=ends)
+                handshake = Handshake.accept(*self.answering, ends=ends, former=[one.answering for one in self.former])
                 proven = await shake_hands(handshake, stream)
-                await self._establish(Session(connection, proven, stream, handshake.reader, self._lane_binds))
+                named = next((one for one in self.former if one.own == handshake.own), self)
+                await named.enter(Session(connection, proven, stream, handshake.reader, self._lane_binds))
         except (BackupPeerError, TimeoutError) as exc:
             _log.info("connection turned away", transport=connection.remote.hex()[:8], reason=str(exc)[:200])
             await connection.close(CloseCode.REJECTED, "")
 
-    async def _establish(self, session: Session) -> Session:
+    async def enter(self, session: Session) -> Session:
         """Exchange Hello, keep one session per peer, and let it live."""
         await self._make_room(session)
         await self._hooks.prepare()
@@ -259,9 +269,8 @@ class Sessions:
         """Whether the newcomer replaces what seems open: both dialled at once, or the peer lost the old one."""
         if not self._are_at_once(newcomer, rival):
             return True
-        own = PeerId(self._identity.public)
-        dialler = own if newcomer.connection.is_dialler else newcomer.peer
-        other = newcomer.peer if newcomer.connection.is_dialler else own
+        dialler = self.own if newcomer.connection.is_dialler else newcomer.peer
+        other = newcomer.peer if newcomer.connection.is_dialler else self.own
         return is_kept_when_dialled_by(dialler, other)
 
     async def _live(self, session: Session) -> None:

@@ -17,7 +17,8 @@ def adopt_agreements(state: State, keys: HomeKeys, session: Session) -> int:
     One that is not ours, or not signed by both, is ignored. A revision that follows the one known here replaces it; any
     other is for `owner.revising` to look into.
     """
-    known = {agreement: signed for agreement, host, signed in state.agreements() if host == session.peer}
+    # By agreement, whoever the host is: one that was succeeded may show what it once co-signed.
+    known = {agreement: signed for agreement, _, signed in state.agreements()}
     held = 0
     for signed in session.hello.agreements:
         try:

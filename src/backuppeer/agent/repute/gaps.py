@@ -3,6 +3,7 @@
 Knows: when this home was recovered, notes, what of the shelf they are about. Must not know: sessions.
 """
 
+from collections.abc import Container
 from typing import Final
 
 from backuppeer.agent.home.state import State
@@ -37,6 +38,8 @@ class Gaps:
         """
         agreement = AgreementId(terms.agreement)
         me = PeerId(self._identity.public)
+        if me not in {terms.owner, terms.host}:
+            return b""  # the other side knows this home as it was (ADR 69): it is told first
         mine = Keep.OWNER if terms.owner == me else Keep.HOST
         newest, over = self._shelf.newest(agreement, mine), count_months(terms.start_ms, self._clock.now_ms())
         recovered_ms = int.from_bytes(self._state.setting(_RECOVERED_MS) or b"", "big")
@@ -85,14 +88,14 @@ class Gaps:
         self._shelf.keep_gap(said, whole, is_whole=True)
         return whole
 
-    def adopt(self, terms: Agreement, signed: bytes) -> None:
-        """Keep a note that both sides signed.
+    def adopt(self, terms: Agreement, signed: bytes, before: Container[bytes] = ()) -> None:
+        """Keep a note that both sides signed; before: who was a side once.
 
         Raises:
             PeerFault: they did not, or it is of another agreement.
 
         """
-        said = open_gap_note(signed, terms)
+        said = open_gap_note(signed, terms, before)
         self._shelf.keep_gap(said, signed, is_whole=True)
 
     def find(self, terms: Agreement, first: int, last: int) -> GapNote | None:

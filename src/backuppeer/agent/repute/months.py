@@ -4,14 +4,14 @@ Knows: the shelf, notes about gaps, what a month without a receipt means. Must n
 whether a month was good is asked of whoever has it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from itertools import groupby
 
 from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.shelves import Keep
-from backuppeer.ids import AgreementId
+from backuppeer.ids import AgreementId, PeerId
 from backuppeer.proof.receipts import GapNote, Shown, begin_of, count_months
 from backuppeer.proof.statements import Agreement
 
@@ -62,21 +62,24 @@ Judge = Callable[[int], bool | None]
 """When a month begins (ms) → whether all was kept in it; None: nobody can say (`owner.receipting.judge_month`)."""
 
 
-def recount_months(terms: Agreement, shelf: Shelf, now_ms: int, *, keep: Keep, judge: Judge) -> Months:
+def recount_months(
+    terms: Agreement, shelf: Shelf, now_ms: int, *, keep: Keep, judge: Judge, before: Collection[PeerId] = ()
+) -> Months:
     """Return the months of an agreement; keep: OWNER or HOST, which side this home is on it.
 
-    judge: asked as the owner alone, of months without a receipt.
+    judge: asked as the owner alone, of months without a receipt. before: who was a side of the agreement once (ADR 69).
 
     Raises:
         LocalError: the shelf can't be read.
 
     """
     agreement, over = AgreementId(terms.agreement), count_months(terms.start_ms, now_ms)
-    parties = (terms.agreement, terms.owner, terms.host)
-    own = [shown for shown in shelf.own(keep) if (shown.said.agreement, shown.said.owner, shown.said.host) == parties]
+    sides = {terms.owner, terms.host, *before}
+    every = (shown for shown in shelf.own(keep) if shown.said.agreement == agreement)
+    own = [shown for shown in every if {shown.said.owner, shown.said.host} <= sides]
     signed = sorted((shown for shown in own if shown.is_cosigned), key=lambda shown: shown.said.number)
     alone = {shown.said.number: shown for shown in own if not shown.is_cosigned}
-    notes = [said for said, _ in shelf.gaps(agreement) if {said.by, said.other} == {terms.owner, terms.host}]
+    notes = [said for said, _ in shelf.gaps(agreement) if {said.by, said.other} <= sides]
     newest = signed[-1].said.number if signed else 0
     held = {shown.said.number for shown in signed}
 
