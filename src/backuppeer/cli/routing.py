@@ -9,6 +9,7 @@ from backuppeer.agent.commands.audit import AuditCommands
 from backuppeer.agent.commands.blocking import BlockCommands
 from backuppeer.agent.commands.browsing import BrowseCommands
 from backuppeer.agent.commands.choosing import ChooseCommands
+from backuppeer.agent.commands.doctor import DoctorCommands
 from backuppeer.agent.commands.ending import EndCommands
 from backuppeer.agent.commands.forgiving import ForgiveCommands
 from backuppeer.agent.commands.home import HomeCommands
@@ -106,6 +107,8 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     mine |= _make_recover_handlers(agent)
     mine |= {"rebut": RebutCommands(agent).rebut, "kit": KitCommands(agent).kit}
     mine |= _make_audit_handlers(AuditCommands(agent)) | {"status/seen": HomeCommands(agent).see}
+    doctor = DoctorCommands(agent)
+    mine |= {"doctor/peers": doctor.peers, "doctor/network": doctor.network}
     ends = EndCommands(agent)
     verify = VerifyCommands(agent)
     mine |= {"peers/forgive": ForgiveCommands(agent).forgive}

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from backuppeer.agent.home.sets import SetRow
+from backuppeer.cli.checkup.findings import Finding
 from backuppeer.cli.export import ExportResult
 from backuppeer.cli.kit import KitMade
 from backuppeer.cli.passphrase import CustodyResult
@@ -196,6 +197,7 @@ VALUES: Final[dict[str, Any]] = {
     "config list": Settings,
     "config servers": list[ListedServer],
     "config servers list": list[ListedServer],
+    "doctor": list[Finding],
     "config servers test": list[Probe],
     "agent status": AgentStatus,
 }

@@ -41,6 +41,7 @@ from backuppeer.control.blocking import BlockPlan, BlockRequest, BlockResult
 from backuppeer.control.browsing import BrowseDone
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
 from backuppeer.control.choosing import BestChoice, BestRequest, ConnectPlan, ConnectPlanRequest
+from backuppeer.control.doctor import NetworkCheck, PeerCheck, PeersChecked
 from backuppeer.control.ending import (
     EndPlan,
     EndRequest,
@@ -166,6 +167,10 @@ ROUTES: dict[str, Route] = {
     "reputation/explain": Route(request=ReputationRequest, result=Reputation, summary="every term of a score"),
     "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
     "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),
+    "doctor/network": Route(request=Nothing, result=NetworkCheck, summary="what lies before this machine"),
+    "doctor/peers": Route(
+        request=Nothing, result=PeersChecked, rows=PeerCheck, work=True, summary="whether each peer is there"
+    ),
     "browse": Route(request=BrowseRequest, result=list[BrowseRow], summary="hosts on offer"),
     "browse/live": Route(
         request=BrowseRequest, result=BrowseDone, rows=BrowseRow, work=True, summary="hosts on offer, as they are found"
