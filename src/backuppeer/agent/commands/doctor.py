@@ -14,10 +14,11 @@ from backuppeer.agent.commands.room import Room, find_open_room, room_at, room_f
 from backuppeer.agent.commands.wishes import describe_end, terms_with
 from backuppeer.agent.jobs.audit import describe_all
 from backuppeer.agent.peers.names import alias_of
+from backuppeer.agent.peers.partners import Reach
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.whereabouts import read_binding
 from backuppeer.agent.reporter import Emit
-from backuppeer.clock import format_time
+from backuppeer.clock import Clock, format_time
 from backuppeer.control.api import Nothing
 from backuppeer.control.doctor import NetworkCheck, PeerCheck, PeersChecked
 from backuppeer.control.events import Event, EventName
@@ -56,26 +57,8 @@ class DoctorCommands:
     async def _tell_host(self, host: PeerId, agreement: AgreementId, audit: AuditRow | None, emit: Emit) -> None:
         row = self._describe(host, "host")
         row.audit = audit
-        try:
-            async with asyncio.timeout(DOCTOR_S):
-                await self._ask(host, agreement, row)
-        except TimeoutError:
-            row.error, row.code = f"no answer within {DOCTOR_S:.0f} s", ExitCode.UNREACHABLE
-        except BackupPeerError as exc:
-            # A binding that does not hold is the peer's fault, as whoever answers in its place is.
-            is_doubtful = isinstance(exc, AuthenticationFault)
-            row.error, row.hint, row.differs = exc.message, exc.hint, row.differs or is_doubtful
-            row.code = exc.exit_code
+        await try_host(self._parts.reach, self._parts.clock, (host, agreement), row)
         await _tell(emit, [row])
-
-    async def _ask(self, host: PeerId, agreement: AgreementId, row: PeerCheck) -> None:
-        session = await self._parts.reach.session(host)
-        asked_s = self._parts.clock.monotonic_s()
-        async with session.request(GetUsage(agreement=agreement)) as channel:
-            await channel.receive(Usage)
-        row.reached, row.path = True, session.connection.path().kind.value
-        row.rtt_ms = round((self._parts.clock.monotonic_s() - asked_s) * 1000, 1)
-        row.skew_s = find_skew(session)
 
     def _describe(self, peer: PeerId, role: str) -> PeerCheck:
         """Return what is known of a peer without asking it."""
@@ -95,6 +78,26 @@ class DoctorCommands:
             ends=describe_end(self._agent, peer).get("ends", ""),
             last_seen=format_time(record.last_seen_ms) if record and record.last_seen_ms else "",
         )
+
+
+async def try_host(reach: Reach, clock: Clock, place: tuple[PeerId, AgreementId], row: PeerCheck) -> None:
+    """Ask a host how much it keeps under an agreement, and note in `row` what came of it within DOCTOR_S."""
+    host, agreement = place
+    try:
+        async with asyncio.timeout(DOCTOR_S):
+            session = await reach.session(host)
+            asked_s = clock.monotonic_s()
+            async with session.request(GetUsage(agreement=agreement)) as channel:
+                await channel.receive(Usage)
+            row.rtt_ms = round((clock.monotonic_s() - asked_s) * 1000, 1)
+            row.path, row.skew_s = session.connection.path().kind.value, find_skew(session)
+            row.reached = True
+    except TimeoutError:
+        row.error, row.code = f"no answer within {DOCTOR_S:.0f} s", ExitCode.UNREACHABLE
+    except BackupPeerError as exc:
+        row.error, row.hint, row.code = exc.message, exc.hint, exc.exit_code
+        # A binding that does not hold is the peer's fault, as whoever answers in its place is.
+        row.differs = row.differs or isinstance(exc, AuthenticationFault)
 
 
 def find_skew(session: Session) -> float | None:
