@@ -185,6 +185,7 @@ class Agent:
         parts.relays.servers = self.own_servers
         self.host.hosting.be_reachable = parts.relays.attach
         parts.reach.on_misbound = self._sound_alarm
+        parts.reach.watch(parts.transport)
         self.owner.connecting.on_agreed = self.owner.slots.hand
         self.owner.slots.servers = partial(self.servers, None)
         self.host.noting.servers = self.own_servers
@@ -202,6 +203,7 @@ class Agent:
             forget_former(parts.home, parts.keys.working)
         self.spawn(end_without_home(parts.home, self.stopping))
         self.spawn(parts.sessions.run())
+        self.spawn(parts.reach.keeping.run())
         self.spawn(self.host.hosting.resume())
         if self.host.premises.directory is not None and self.host.hosting.offer is None:
             self.spawn(parts.relays.attach())  # owners can't knock here: they come to the relay, or not at all
@@ -338,6 +340,7 @@ class Agent:
             with bookkeeping("parting"):
                 meet_at(self.parts.state, session.peer, b"", self.parts.clock.now_ms())
             self.parts.contacting.ended(session)
+        self.parts.reach.keeping.lost(session)
 
     def _sound_alarm(self, peer: PeerId) -> None:
         with bookkeeping("alarms"):

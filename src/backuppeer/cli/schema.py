@@ -55,9 +55,9 @@ from backuppeer.control.replacing import ReplacePlan, ReplaceResult
 from backuppeer.control.reputation import OpinionRow, Reputation, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
-from backuppeer.control.sessions import SessionRow
+from backuppeer.control.sessions import DisconnectResult, SessionRow
 from backuppeer.control.showing import PeerAccount
-from backuppeer.control.stopping import DisconnectResult, StopResult
+from backuppeer.control.stopping import StopResult
 from backuppeer.control.taking_over import TakeOverResult
 from backuppeer.control.terms import TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteResult

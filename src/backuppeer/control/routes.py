@@ -97,9 +97,9 @@ from backuppeer.control.reputation import OpinionRow, OpinionsRequest, Reputatio
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.control.servers import ServerState
-from backuppeer.control.sessions import SessionRow
+from backuppeer.control.sessions import DisconnectRequest, DisconnectResult, SessionRow
 from backuppeer.control.showing import PeerAccount
-from backuppeer.control.stopping import DisconnectResult, StopResult
+from backuppeer.control.stopping import StopResult
 from backuppeer.control.succeeding import SuccessionPlan, SuccessionRequest, SuccessionTold
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
 from backuppeer.control.terms import OfferRequest, RenewRequest, ResizeRequest, TermsResult
@@ -165,8 +165,8 @@ ROUTES: dict[str, Route] = {
     "reputation": Route(request=ReputationRequest, result=list[ReputationRow], summary="how peers stand as hosts"),
     "reputation/me": Route(request=OpinionsRequest, result=list[OpinionRow], summary="what partners think of us"),
     "reputation/explain": Route(request=ReputationRequest, result=Reputation, summary="every term of a score"),
-    "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
-    "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),
+    "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions, and dials under way"),
+    "disconnect": Route(request=DisconnectRequest, result=DisconnectResult, summary="close a session gracefully"),
     "doctor/network": Route(request=Nothing, result=NetworkCheck, summary="what lies before this machine"),
     "doctor/peers": Route(
         request=Nothing, result=PeersChecked, rows=PeerCheck, work=True, summary="whether each peer is there"
