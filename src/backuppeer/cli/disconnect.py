@@ -10,6 +10,9 @@ from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_duration
 from backuppeer.control.sessions import DisconnectRequest, DisconnectResult
 
+_NAME_CHARS = 40
+"""What a person typed is said back to them, unless it is a whole id."""
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the verb."""
@@ -30,7 +33,7 @@ def disconnect(
             text = f"letting what is under way with {escape_line(peer)} end …"
             spinner.show(text, tail="(Ctrl-C leaves that to the agent)", timed=True)
         result = client.call("disconnect", DisconnectRequest(peer=peer, now=now), DisconnectResult)
-    called = shorten_id(result.peer_id)
+    called = escape_line(peer) if len(peer) <= _NAME_CHARS else shorten_id(result.peer_id)
     if result.closed:
         screen.line(f"disconnected from {called}")
     else:
