@@ -74,6 +74,11 @@ def test_partners_meet_again_with_every_server_gone_and_both_agents_restarted(wo
     second = pair.owner.do("backup", str(tree)).last
     assert second["errors"] == 0
     assert 0 < int(str(second["new_bytes"])) < 1_000_000, "only what is new travels"
+    (row,) = pair.owner.do("sessions").rows
+    assert (row["alias"], row["path"], row["work"]) == ("alice", "direct", [])
+    assert row["quality"] in {"good", "fair", "poor"}
+    assert pair.owner.do("disconnect", "alice").last["cut"] == 0
+    assert pair.owner.do("sessions").rows == pair.host.do("sessions").rows == []
     target = world.path / "restored"
     pair.owner.do("restore", "latest", "--target", str(target))
     assert describe_tree(below(target, tree)) == describe_tree(tree)

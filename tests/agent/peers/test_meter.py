@@ -39,10 +39,10 @@ def test_now_is_the_last_second_or_more_and_what_is_long_ago_is_not_now(looks, r
     ("looks", "loss"),
     [
         ([], None),
-        ([(0, 0, path(0, 0)), (5, 0, path(49, 9))], None),
-        ([(0, 0, path(100, 50)), (5, 0, path(200, 55))], 0.05),
-        ([(0, 0, path(1000, 900)), (50, 0, path(1100, 900)), (100, 0, path(1200, 900))], 0.0),
-        ([(0, 0, path(5000, 4000)), (5, 0, path(100, 2, "b:1"))], 0.02),
+        ([(0, 0, path(0, 0)), (5, 0, path(499, 99))], None),
+        ([(0, 0, path(1000, 500)), (5, 0, path(2000, 550))], 0.05),
+        ([(0, 0, path(1000, 900)), (50, 0, path(2000, 900)), (100, 0, path(3000, 900))], 0.0),
+        ([(0, 0, path(5000, 4000)), (5, 0, path(1000, 20, "b:1"))], 0.02),
     ],
 )
 def test_loss_is_that_of_the_last_minute_and_of_the_path_in_use(looks, loss):
