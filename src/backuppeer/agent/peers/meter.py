@@ -15,7 +15,7 @@ _WINDOW_S: Final = 60.0
 _RECENT_S: Final = 12.0
 """The heartbeat looks every five seconds: what was looked at longer ago says nothing of now."""
 _LEAST_PACKETS: Final = 500
-"""Of fewer, those that look for the largest size of a packet, and are lost on purpose, make a bad line of a good one."""
+"""Of fewer, those lost on purpose, which look for the largest packet that fits, make a bad line of a good one."""
 
 
 class _Look(NamedTuple):
