@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import time
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 
 from backuppeer.agent.home.home import locate_home
 from backuppeer.agent.home.keyring import create_identity
+from backuppeer.cli import agents as agents_module
 from backuppeer.cli.checkup import asking
 from backuppeer.clock import SystemClock
 from backuppeer.control import api
@@ -143,6 +145,19 @@ def test_an_agent_that_says_nothing_holds_nobody_up(capsys, identity, agent, mon
     assert time.monotonic() - began_s < 5
     assert code == 1
     assert "no answer within" in by_link(lines)["network"]["text"]
+
+
+def test_an_agent_that_is_there_and_stuck_is_a_broken_link(capsys, identity, monkeypatch, served):  # noqa: F811
+    monkeypatch.setattr(agents_module, "AGENT_PING_S", 0.2)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(identity / "agent.sock"))
+        silent.listen()
+        code, lines = ask(capsys, "doctor", "--server", served)
+    told = by_link(lines)
+    assert code == told["agent"]["code"] == 1
+    assert told["agent"]["state"] == "broken"
+    assert told["agent"]["fix"]
+    assert told["server"]["state"] == "ok"
 
 
 def test_an_error_of_the_agent_is_a_finding_and_the_rest_is_told(capsys, identity, agent):

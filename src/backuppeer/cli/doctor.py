@@ -5,7 +5,7 @@ Knows: the order of looks, how a finding is shown. Must not know: how a link is 
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import typer
 
@@ -62,16 +62,26 @@ def doctor(
     """Look at all; 0 if all is well, else the code of the first broken link, or 3 if something was not looked at."""
     context = context_of(ctx)
     screen, target = context.screen, _check_target(bundle, addresses=addresses)
-    home, findings = homes.find_home(context.options), []
+    home, questions = homes.find_home(context.options), asking.Questions()
+    findings: list[Finding] = []
+
+    def note(found: Finding) -> None:
+        findings.append(found)
+        _show(screen, found)
+
     with Spinner(screen) as spinner:
+        way = _ask_servers(context, home, questions)  # first: all others may take as long, beside it
+        for found in _examine_near(home):
+            note(found)
         agent, client = _find_agent(home)
-        for found in [*_examine_near(home), *agent]:
-            findings.append(found)
-            _show(screen, found)
-        for found in _examine_far(context, home, client, spinner):
-            findings.append(found)
+        for found in [*agent, *way.told]:
+            note(found)
+        if client is not None:
+            client.proxy = way.proxy
+            _ask_agent(client, home, way.servers, questions)
+        for found in _hear(questions, spinner, screen):
             spinner.rest()
-            _show(screen, found)
+            note(found)
     findings = order(findings)
     if target is not None:
         _write_report(home, client, findings, target, is_open=addresses)
@@ -117,34 +127,46 @@ def _find_agent(home: Home) -> tuple[list[Finding], Client | None]:
     return [Finding(link="agent", state=State.OK, text=text)], client_of(home)
 
 
-def _examine_far(context: Context, home: Home, client: Client | None, spinner: Spinner) -> Iterator[Finding]:
-    """Look at what others have to answer, all at once; the clock comes last, as all of them tell of it."""
-    questions, skews = asking.Questions(), []
+class _Way(NamedTuple):
+    """Servers and proxy of this command, and what is to be told where they are not known, or none."""
+
+    servers: list[str]
+    proxy: str | None
+    told: list[Finding]
+
+
+def _ask_servers(context: Context, home: Home, questions: asking.Questions) -> _Way:
     try:
         configured = homes.read_configured_servers(context.options, home)
         servers = homes.resolve_servers(context.options, configured)
         named = homes.named_proxy(context.options)
-        proxy = homes.configured_proxy(home) if named is None else named
     except BackupPeerError as exc:
-        servers, proxy = [], None
-        yield Finding(link="server", state=State.UNSEEN, text=f"which to use is not known: {exc.message}", fix=exc.hint)
-    else:
-        if not servers:
-            text = "none is used: hosts you have agreed with are reached without, strangers are not"
-            yield Finding(link="server", state=State.NONE, text=text)
-    if servers:
-        questions.ask("server", asking.ask_servers(servers, proxy))
-    if client is not None:
-        client.proxy = proxy
-        questions.ask("alarms", asking.ask_status(client, home))
-        questions.ask("peer", asking.ask_peers(client))
-        questions.ask("network", asking.ask_network(client, servers))
-        questions.ask("backups", asking.ask_backups(client, home))
+        text = f"which to use is not known: {exc.message}"
+        return _Way([], None, [Finding(link="server", state=State.UNSEEN, text=text, fix=exc.hint)])
+    proxy = homes.configured_proxy(home) if named is None else named
+    if not servers:
+        text = "none is used: hosts you have agreed with are reached without, strangers are not"
+        return _Way([], proxy, [Finding(link="server", state=State.NONE, text=text)])
+    questions.ask("server", asking.ask_servers(servers, proxy))
+    return _Way(servers, proxy, [])
+
+
+def _ask_agent(client: Client, home: Home, servers: Sequence[str], questions: asking.Questions) -> None:
+    questions.ask("alarms", asking.ask_status(client, home))
+    questions.ask("peer", asking.ask_peers(client))
+    questions.ask("network", asking.ask_network(client, servers))
+    questions.ask("backups", asking.ask_backups(client, home))
+
+
+def _hear(questions: asking.Questions, spinner: Spinner, screen: Screen) -> Iterator[Finding]:
+    """Yield findings as they come; the clock is last, as all others tell of it."""
+    skews: list[float] = []
     spinner.show(_describe_waiting(questions.waiting))
     for answer in questions.answers():
         if isinstance(answer, Finding):
             yield answer
-            spinner.show(_describe_waiting(questions.waiting))
+            if screen.is_live:  # elsewhere each word stays
+                spinner.show(_describe_waiting(questions.waiting))
         else:
             skews.append(answer)
     yield far.judge_clock(skews)

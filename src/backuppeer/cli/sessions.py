@@ -20,6 +20,8 @@ _RELAYED: Final = "relayed"
 _NONE: Final = "none"
 _GOOD: Final = "good"
 _RECONNECTING: Final = "reconnecting"
+_MOVES_BYTES_PER_S: Final = 1000
+"""Below that it is the signs of life alone."""
 _COLUMNS: Final = (
     Column("peer"),
     Column("state", keep=True),
@@ -155,7 +157,7 @@ def _cells(row: SessionRow, now_s: float) -> list[str]:
         _call(row),
         escape_line(row.state),
         f"{row.rtt_ms:.0f} ms" if is_open else "-",
-        f"{format_size(row.now_bytes_per_s)}/s" if row.now_bytes_per_s else "-",
+        f"{format_size(row.now_bytes_per_s)}/s" if row.now_bytes_per_s >= _MOVES_BYTES_PER_S else "-",
         escape_line(row.quality) or "-",
         escape_line(row.path) if is_open else "-",
         format_duration(max(0.0, now_s - datetime.fromisoformat(row.since).timestamp())),

@@ -106,7 +106,7 @@ def test_all_hosts_are_asked_side_by_side_and_no_more_than_can_be(monkeypatch):
         monkeypatch.setattr("backuppeer.agent.commands.doctor.describe_all", lambda *_: [])
         monkeypatch.setattr(DoctorCommands, "_describe", lambda _, peer, __: new_row(peer))
         parts = SimpleNamespace(
-            state=SimpleNamespace(agreements=lambda: [(AGREEMENT, host, b"") for host in hosts]),
+            state=SimpleNamespace(agreements=lambda: [(AGREEMENT, host, b"") for host in hosts], peer=lambda _: None),
             reach=Reaching(None),
             clock=SetClock(),
         )

@@ -58,6 +58,8 @@ class DoctorCommands:
         row = self._describe(host, "host")
         row.audit = audit
         await try_host(self._parts.reach, self._parts.clock, (host, agreement), row)
+        if (record := self._parts.state.peer(host)) is not None and record.last_seen_ms:
+            row.last_seen = format_time(record.last_seen_ms)  # a session that was found dead just now was noted
         await _tell(emit, [row])
 
     def _describe(self, peer: PeerId, role: str) -> PeerCheck:
