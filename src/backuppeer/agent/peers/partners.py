@@ -123,7 +123,7 @@ class Reach:
     def __init__(self, state: State, sessions: Sessions, *, loopback: bool, clock: Clock | None = None) -> None:
         self._state, self._sessions, self._loopback = state, sessions, loopback
         self.parting = Parting(clock or SystemClock())
-        self.keeping = Keeping(self.session, clock or SystemClock(), sessions=self._list)
+        self.keeping = Keeping(self._redial, clock or SystemClock(), sessions=self._list)
         self._knock: Knocker | None = None
         self._turns = Turns()
         self.on_missed: OnMissed = _tell_nobody
@@ -147,6 +147,22 @@ class Reach:
         self.keeping.slept_s = slept_s
         if isinstance(transport, Relayed) and not self._loopback:
             self.keeping.addresses = transport.interface_addresses
+
+    async def _redial(self, peer: PeerId) -> Session:
+        """Return a session with a peer that was lost, found where it was: knocks in vain would fill its inbox.
+
+        Raises:
+            PeerUnreachable: it is not there, or is to be left alone.
+            AuthenticationFault: somebody else is; no alarm yet, as it may be found elsewhere.
+
+        """
+        session, where = self._sessions.get(peer), remembered(self._state, peer)
+        if session is not None and not session.is_parting:
+            return session
+        self.parting.check(peer)
+        if where is None:
+            raise _nobody(name_of(self._state, peer))
+        return await self._dial(peer, where)
 
     def _list(self) -> list[Session]:
         return self._sessions.all()
