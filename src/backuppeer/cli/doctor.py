@@ -62,7 +62,22 @@ def doctor(
     """Look at all; 0 if all is well, else the code of the first broken link, or 3 if something was not looked at."""
     context = context_of(ctx)
     screen, target = context.screen, _check_target(bundle, addresses=addresses)
-    home, questions = homes.find_home(context.options), asking.Questions()
+    home = homes.find_home(context.options)
+    findings, client = _look(context, home)
+    if target is not None:
+        _write_report(home, client, findings, target, is_open=addresses)
+    if screen.json:
+        screen.value(findings)
+    else:
+        _conclude(screen, findings)
+    if target is not None:
+        screen.aside(f"{escape_name(str(target))} is written: look at it before you send it to anybody")
+    return choose_code(findings)
+
+
+def _look(context: Context, home: Home) -> tuple[list[Finding], Client | None]:
+    """Look at all, showing what is found as it comes; return that along the chain, and a client for an agent."""
+    screen, questions = context.screen, asking.Questions()
     findings: list[Finding] = []
 
     def note(found: Finding) -> None:
@@ -82,16 +97,7 @@ def doctor(
         for found in _hear(questions, spinner, screen):
             spinner.rest()
             note(found)
-    findings = order(findings)
-    if target is not None:
-        _write_report(home, client, findings, target, is_open=addresses)
-    if screen.json:
-        screen.value(findings)
-    else:
-        _conclude(screen, findings)
-    if target is not None:
-        screen.aside(f"{escape_name(str(target))} is written: look at it before you send it to anybody")
-    return choose_code(findings)
+    return order(findings), client
 
 
 def _examine_near(home: Home) -> Iterator[Finding]:
