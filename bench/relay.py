@@ -24,7 +24,7 @@ from backuppeer.ids import TransportId
 from backuppeer.limits import READ_PIECE_BYTES, WRITE_PIECE_BYTES
 from backuppeer.signaling.asking import ask_relay, relay_url
 from backuppeer.signaling.server.process import Keeping, run_server
-from backuppeer.signaling.server.relaying import Relaying
+from backuppeer.signaling.server.relay.relaying import Relaying
 from backuppeer.transport.base import Connection, PathKind, Stream
 from backuppeer.transport.iroh import IrohTransport, open_iroh
 

@@ -9,6 +9,7 @@ told: on a machine with nothing else to do the clock says the same.
 Run as `scores.py PEERS`; figures on standard output.
 """
 
+import gc
 import json
 import os
 import random
@@ -23,7 +24,7 @@ from peer import Report
 from process import run_command
 
 from backuppeer.agent.heap import relax_collector
-from backuppeer.trust.hearsay import Heard, Place, Word, add_hearsay, chart_words, hear_over
+from backuppeer.trust.hearsay import Heard, Place, Reception, Word, add_hearsay, chart_words
 from backuppeer.trust.score import DayEvidence, Evidence, score_host
 from backuppeer.trust.tally import Tally
 
@@ -75,16 +76,16 @@ class Opinions:
         self._chart: dict[Place[bytes], dict[Place[bytes], float]] = {
             owner: dict(hosts) for owner, hosts in chart_words(words).items()
         }
-        self._heard = hear_over(_VIEWER, self._chart)
+        self._reception = Reception(_VIEWER, self._chart)
         self.scores = {peer: self._score(peer) for peer in tallies}
 
     def hear(self, word: Word[bytes]) -> int:
         """Take one more receipt in; return of how many peers the score is another."""
-        for owner, hosts in chart_words([word]).items():
+        said = chart_words([word])
+        for owner, hosts in said.items():
             row = self._chart.setdefault(owner, {})
             row.update((host, max(row.get(host, 0.0), capacity)) for host, capacity in hosts.items())
-        before, self._heard = self._heard, hear_over(_VIEWER, self._chart)
-        changed = [p for p in before.keys() | self._heard.keys() if before.get(p) != self._heard.get(p)]
+        changed = self._reception.update([owner for owner in said if isinstance(owner, bytes)])
         self.scores.update((peer, self._score(peer)) for peer in changed)
         return len(changed)
 
@@ -95,7 +96,7 @@ class Opinions:
 
     def _score(self, peer: bytes) -> float:
         tally = self._tallies.get(peer, Tally()).at(DAY)
-        return score_host(add_hearsay(Evidence(tally.alpha, tally.beta), self._heard.get(peer, _NOTHING)))
+        return score_host(add_hearsay(Evidence(tally.alpha, tally.beta), self._reception.heard.get(peer, _NOTHING)))
 
 
 def make_words(peers: list[bytes], chance: random.Random) -> Iterator[Word[bytes]]:
@@ -122,6 +123,8 @@ def measure(count: int) -> dict[str, float]:
     opinions = Opinions(iter(words), tallies)
     cold_s, cold_cpu_s = time.perf_counter() - began, time.process_time() - used
     memory = read_anonymous(os.getpid()) - before
+    # What was made for the first scores, and the words themselves, are no matter of the receipts that follow.
+    gc.collect()
     receipts, days, changed = [], [], []
     for number in range(TIMES):
         start = time.process_time()

@@ -5,6 +5,8 @@ import contextlib
 import io
 import re
 import shlex
+import shutil
+import subprocess
 from dataclasses import fields
 from pathlib import Path
 
@@ -61,6 +63,17 @@ def test_the_unit_starts_the_server_as_nobody_in_particular_and_lets_it_end_in_p
     assert unit["Install"]["WantedBy"] == "multi-user.target"
 
 
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_itself_has_nothing_to_say_about_the_unit(unit, tmp_path):
+    # The program is not installed here; of all else systemd would name what it does not know.
+    text = (DEPLOY / "backup-peer-server.service").read_text("utf-8")
+    copy = tmp_path / "backup-peer-server.service"
+    copy.write_text(text.replace(shlex.split(unit["Service"]["ExecStart"])[0], "/bin/true"))
+    words = ["systemd-analyze", "verify", "--man=no", str(copy)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
 def test_the_unit_and_the_image_name_options_that_exist(unit, steps, compose, options):
     words = shlex.split(unit["Service"]["ExecStart"])
     assert words[1] == "server"
@@ -68,7 +81,8 @@ def test_the_unit_and_the_image_name_options_that_exist(unit, steps, compose, op
     for step, rest in steps:
         if step in ("ENTRYPOINT", "CMD"):
             named += [word for word in yaml.safe_load(rest) if word.startswith("--")]
-    named += [word for word in compose["x-node"]["command"] if word.startswith("--")]
+    for node in ("node-1", "node-2"):
+        named += [word.partition("=")[0] for word in compose["services"][node]["command"]]
     assert named
     assert set(named) <= options
 
@@ -109,6 +123,15 @@ def test_services_are_pinned_checked_and_may_do_nothing_they_need_not(compose):
     assert services["proxy"]["networks"]["inside"]["ipv4_address"] in " ".join(services["node-1"]["command"])
 
 
+def test_each_node_has_a_relay_at_a_name_of_its_own_that_the_proxy_leads_to_it_alone(compose):
+    text = (DEPLOY / "Caddyfile").read_text("utf-8")
+    for node in ("node-1", "node-2"):
+        assert f"--relay-url=wss://{node}.${{SIGNALING_NAME}}" in compose["services"][node]["command"]
+        site = text.partition(f"\n{node}.{{$SIGNALING_NAME}} {{")[2].partition("\n}")[0]
+        assert f"reverse_proxy {node}:8443 {{" in site
+        assert {"import guarded", "import passed-on"} <= {line.strip() for line in site.splitlines()}
+
+
 def test_no_secret_stands_in_a_file():
     for path in DEPLOY.iterdir():
         text = path.read_text("utf-8")
@@ -120,7 +143,7 @@ def test_the_proxy_says_itself_where_a_client_comes_from_and_hides_the_figures()
     assert text.count("{") == text.count("}")
     assert "header_up X-Forwarded-For {remote_host}" in text
     assert "respond /metrics 404" in text
-    assert "header_up Host {host}" in text
+    assert "header_up Host {hostport}" in text
 
 
 def test_every_limit_and_option_of_a_server_is_explained(options):

@@ -7,7 +7,7 @@ and names the thing; advice stands in the hint.
 
 import errno
 from enum import Enum, IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class ExitCode(IntEnum):
@@ -28,6 +28,65 @@ class ExitCode(IntEnum):
     OUTPUT_CLOSED = 141
 
 
+class Meaning(NamedTuple):
+    """What an exit code says, and what helps where an error has no better hint of its own."""
+
+    cause: str
+    remedy: str
+
+
+MEANINGS: Final = {
+    ExitCode.DONE: Meaning("done", ""),
+    ExitCode.UNEXPECTED: Meaning(
+        "unexpected: a fault of this program or of this machine; or a command of yours (hook `before`, "
+        "`--stdin-from-command`) failed and nothing was saved",
+        "the folder `logs` of the home has the agent's side of it, without secrets, for a report",
+    ),
+    ExitCode.USAGE: Meaning(
+        "usage, or a question that nobody was there to answer", "`backup-peer VERB --help` shows what the verb takes"
+    ),
+    ExitCode.INCOMPLETE: Meaning(
+        "done, but without some named files or peers (`recover`: something is missing, and a host that may have it "
+        "could not be heard; with `--take-over` or `--new-identity`: a host was not told yet)",
+        "what was left out stands above, by name; the same command again takes up what is left",
+    ),
+    ExitCode.PENDING: Meaning(
+        "a person has to answer",
+        "`backup-peer requests` shows what waits; the same command goes on once it is answered",
+    ),
+    ExitCode.NOT_FOUND: Meaning(
+        "no such thing; `backup`: nothing of what was named could be read, no snapshot was made",
+        "`backup-peer peers` and `backup-peer snapshots` list what there is",
+    ),
+    ExitCode.UNREACHABLE: Meaning(
+        "a peer can't be reached, went away, or answered nonsense",
+        "nothing is lost: the same command goes on where it was; `backup-peer sessions` and `backup-peer status` show "
+        "who is there",
+    ),
+    ExitCode.AUTHENTICATION: Meaning(
+        "a proof of identity does not hold: somebody answers in a peer's place, the words are another identity's, or "
+        "this home is shut out",
+        "send nothing more there until you compared the safety words anew: `backup-peer peers verify PEER`",
+    ),
+    ExitCode.REFUSED: Meaning(
+        "refused: quota, policy, a full disk (the host's or your own), another machine took over, or the peer said no",
+        "`backup-peer status` shows what is free and what was agreed, `backup-peer peers show PEER` the terms",
+    ),
+    ExitCode.NO_SIGNALING: Meaning(
+        "no signaling server can be reached, and the step needs one",
+        "`backup-peer config servers test` says which link is broken; peers that know each other need no server",
+    ),
+    ExitCode.INTEGRITY: Meaning(
+        "wrong, missing or rolled-back data, also when the work itself was done: the lines with `alarm:` name the "
+        "host; what is whole was restored, or (`recover`) can be; `audit --now`: a host was caught; "
+        "`audit verify-proof`: nothing is proven",
+        "`backup-peer check` says what is missing where, `backup-peer repair` mends what can be mended",
+    ),
+    ExitCode.INTERRUPTED: Meaning("interrupted", ""),
+    ExitCode.OUTPUT_CLOSED: Meaning("the reader of the output went away, as in `… | head -1`", ""),
+}
+
+
 class BackupPeerError(Exception):
     """Base of every error we raise on purpose."""
 
@@ -37,6 +96,11 @@ class BackupPeerError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    @property
+    def advice(self) -> str:
+        """What to do next: the hint, else what helps with its exit code."""
+        return self.hint or MEANINGS[self.exit_code].remedy
 
 
 class LocalError(BackupPeerError):
@@ -198,6 +262,11 @@ class ExposedError(RefusedError):
 
 class DeclinedError(RefusedError):
     """Our own person said no to a question of ours: nothing went wrong."""
+
+    @property
+    def advice(self) -> str:
+        """Nobody is advised who said no, unless there is something to add."""
+        return self.hint
 
 
 class UntrustedError(RefusedError):

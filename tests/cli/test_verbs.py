@@ -806,17 +806,32 @@ def test_a_server_says_where_it_keeps_notes_and_refuses_a_folder_that_can_not_be
 
 
 def test_a_server_says_what_it_relays_and_which_ports_peers_ask_for_their_address():
-    relaying = SimpleNamespace(observer_ports=[443, 444])
+    relaying = SimpleNamespace(observer_ports=[443, 444], at="")
     assert describe_relay(relaying, 20_000_000) == (
         "relays up to 20 MB/s between peers that can't reach each other directly; "
         "peers ask 443/udp, 444/udp for their address outside: let these in, too"
     )
-    assert describe_relay(SimpleNamespace(observer_ports=[]), 20_000_000).endswith("directly")
-    assert describe_relay(None, 0).startswith("no relay")
+    assert describe_relay(SimpleNamespace(observer_ports=[], at=""), 20_000_000).endswith("directly")
+    node = SimpleNamespace(observer_ports=[], at="wss://node-a.example.org")
+    assert describe_relay(node, 20_000_000).endswith(
+        "; as wss://node-a.example.org, where clients must reach this node"
+    )
+    assert describe_relay(None, 0).endswith("by this server")
+    assert describe_relay(None, 0, is_shared=True).endswith("by this server")
+    assert describe_relay(None, 1, is_shared=True).endswith("--relay-url gives each node a relay of its own")
 
 
-@pytest.mark.parametrize("words", [["--observe", "here:1"], ["--observe", "1.2.3.4"], ["--relay-rate", "much"]])
-def test_a_server_refuses_what_is_no_place_for_observers_and_no_rate(capsys, words):
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--observe", "here:1"],
+        ["--observe", "1.2.3.4"],
+        ["--relay-rate", "much"],
+        ["--relay-url", "https://a.example"],
+        ["--relay-url", "wss://a.example/below"],
+    ],
+)
+def test_a_server_refuses_what_is_no_place_for_observers_no_rate_and_no_address(capsys, words):
     assert run(capsys, "server", "--listen", "127.0.0.1:0", *words)[0] == 2
 
 

@@ -11,7 +11,10 @@ from backuppeer.crypto.stamp import (
     day_of,
     holds,
     join_stamp,
+    join_work,
+    message_context,
     solve_puzzle,
+    solves,
     stamp_context,
 )
 from backuppeer.limits import STAMP_BITS
@@ -22,6 +25,10 @@ VECTOR = bytes.fromhex(
     "00000000000000170000000000000017000000000000000f0000000000000024"
 )
 """The first stamp of 6 bits for the values above: nonces are tried from 0 on."""
+MESSAGE_VECTOR = bytes.fromhex(
+    "00000000000000120000000000000013000000000000000f0000000000000026"
+    "000000000000006d0000000000000012000000000000002d0000000000000024"
+)
 
 
 def solve(bits, *, peer=PEER, server=SERVER, day=DAY):
@@ -40,6 +47,18 @@ def test_the_vector_of_the_protocol_comes_out_and_holds():
         nonce = VECTOR[4 + 8 * number : 12 + 8 * number]
         block = (nonce + context + bytes([number])).ljust(4096, b"\0")
         assert hashlib.sha256(block).digest()[0] >> 2 == 0
+
+
+def test_the_vector_of_work_for_a_message_comes_out_and_holds_for_that_message_alone():
+    challenge, inbox = b"c" * 32, b"i" * 32
+    context = message_context(challenge, inbox, SERVER)
+    assert context == hashlib.sha256(b"backuppeer/v1/message-work\0" + challenge + inbox + SERVER.encode()).digest()
+    work = join_work([solve_puzzle(context, number, 6, is_wanted=lambda _next: True) for number in range(PUZZLES)])
+    assert work == MESSAGE_VECTOR
+    assert solves(work, context, 6)
+    for other in ((b"d" * 32, inbox, SERVER), (challenge, b"j" * 32, SERVER), (challenge, inbox, "two.example")):
+        assert not solves(work, message_context(*other), 6)
+    assert not solves(work[:-8], context, 6)
 
 
 def test_a_stamp_is_for_one_key_one_server_and_one_day():

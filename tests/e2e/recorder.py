@@ -37,10 +37,11 @@ class Visit:
 class Recorder:
     """Listens on a port of its own; `server_port` may be set before the first visitor comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.visits: list[Visit] = []
         self.server_port = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._host = host
+        self._listener = socket.create_server((host, port))
         self.port = int(self._listener.getsockname()[1])
         self._sockets: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -66,7 +67,7 @@ class Recorder:
                 visit = Visit()
                 self.visits.append(visit)
                 try:
-                    server = socket.create_connection(("127.0.0.1", self.server_port))
+                    server = socket.create_connection((self._host, self.server_port))
                 except OSError:
                     client.close()
                     continue

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from backuppeer.signaling.asking import ask_relay
 from backuppeer.signaling.client import open_link
 from backuppeer.signaling.messages import Browse, Page, Publish, Published
 from signaling.kit import Host, run
@@ -20,9 +21,10 @@ pytestmark = pytest.mark.slow
 
 
 @contextmanager
-def node(store):
+def node(store, name="node-1"):
     """Run one as operators do; yield its process and the address that clients dial."""
-    words = ("server", "--listen", "127.0.0.1:0", "--stamp-bits", "0", "--limit", "drain_s=1", "--json")
+    own = ("--relay-url", f"wss://{name}.example.org")
+    words = ("server", "--listen", "127.0.0.1:0", "--stamp-bits", "0", "--limit", "drain_s=1", "--json", *own)
     environment = {**os.environ, "BACKUPPEER_CLUSTER": store.url}
     command = [sys.executable, "-m", "backuppeer.cli.main", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
@@ -47,7 +49,7 @@ def test_an_offer_outlives_the_node_it_was_made_at_and_a_node_that_is_told_to_en
     hosts = [Host().signed(now_ms, now_ms=now_ms) for _ in range(2)]
     with ExitStack() as held:
         store = held.enter_context(storing(tmp_path))
-        (first, one), (second, two) = (held.enter_context(node(store)) for _ in range(2))
+        (first, one), (second, two) = (held.enter_context(node(store, f"node-{number}")) for number in (1, 2))
         run(asyncio.wait_for(_both(one, two, hosts), 20))
         first.kill()
         first.wait(10)
@@ -59,8 +61,10 @@ def test_an_offer_outlives_the_node_it_was_made_at_and_a_node_that_is_told_to_en
 async def _both(one, two, hosts):
     assert await publish(one, hosts[0])
     assert await publish(two, hosts[1])
-    for url in (one, two):
+    for number, url in enumerate((one, two), 1):
         assert sorted(await rows(url)) == sorted(hosts)
+        offered = await ask_relay(url, bytes(32))
+        assert (offered.life_s > 0, offered.at) == (True, f"wss://node-{number}.example.org"), "each its own relay"
 
 
 async def _is_there(url, hosts):

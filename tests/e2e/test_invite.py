@@ -33,3 +33,38 @@ def test_a_friend_comes_by_an_invite_to_an_unlisted_host_and_gets_every_byte_bac
     target = world.path / "restored"
     owner.do("restore", "latest", "--target", str(target))
     assert describe_tree(below(target, tree)) == describe_tree(tree)
+
+
+def test_a_code_said_by_telephone_makes_friends_once_and_a_wrong_word_burns_it_for_both(world: World):
+    world.start_server()
+    host, _ = world.peer("host")
+    owner, _ = world.peer("owner")
+    host.do("host", "--storage", "1GB", "--unlisted", "--detach", "--yes")
+
+    waiting = host.start("invite", "create", "--spoken", "--storage", "200MB", "--name", "alice")
+    code = str(waiting.wait_event("code")["code"])
+    number, _, words = code.partition("-")
+    wrong = f"{number}-zoo-{'zone' if words == 'zoo-zoo' else 'zoo'}"
+    guessed = owner.run("connect", wrong, "--name", "bob", "--yes")
+    assert (guessed.code, "burnt" in str(guessed.last["message"])) == (12, True)
+    told = waiting.wait()
+    assert (told.code, told.last["code"]) == (12, 12)
+    assert "other words were said" in str(told.last["message"])
+    late = owner.run("connect", code, "--name", "bob", "--yes")
+    assert late.code == 11
+    assert f"nobody waits under the number {number}" in str(late.last["message"])
+    assert host.do("requests").rows == []
+
+    waiting = host.start("invite", "create", "--spoken", "--storage", "200MB", "--name", "alice")
+    code = str(waiting.wait_event("code")["code"])
+    # As somebody types it who heard it: capitals, blanks, the first four letters of each word.
+    heard = " ".join(part[:4].upper() for part in code.split("-"))
+    connected = owner.do("connect", heard, "--name", "bob", "--yes").last
+    assert connected["quota_bytes"] == 200_000_000
+    said = waiting.wait()
+    assert (said.code, said.last["peer_id"]) == (0, owner.peer_id())
+    for home, name in ((host, "alice"), (owner, "bob")):
+        (row,) = home.do("peers").rows
+        assert (row["alias"], row["verified"]) == (name, True)
+    again = owner.run("connect", code, "--yes")
+    assert (again.code, "nobody waits" in str(again.last["message"])) == (11, True), "it is over once it was said"

@@ -14,6 +14,7 @@ import pytest
 
 from backuppeer.agent.home.home import Home as HomeFolder
 from backuppeer.agent.home.keyring import load_keys
+from backuppeer.crypto.stamp import NO_WORK
 from backuppeer.ids import PeerId, format_peer_id
 from e2e.harness import Home, World, below, describe_tree, udp_ports, wait_request, wait_until
 from e2e.recorder import Recorder, Visit
@@ -146,6 +147,7 @@ def check_messages(life: Life) -> None:
                 sizes["sealed"].add(len(message["sealed"]))
             if message["t"] == "deposit":
                 deposits.add((message["inbox"], message["sealed"]))
+                assert message["work"] == NO_WORK, "nobody floods these servers, so they ask for none"
             if message["t"] == "open-inbox":
                 inboxes.add(message["inbox"])
         assert len({message["t"] for message, _ in asked} & FIRST) <= 1, "a socket does one thing"

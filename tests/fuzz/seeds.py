@@ -263,6 +263,8 @@ def _signaling():
         said.Publish(b"listing", bytes(68)),
         said.Browse(b"", 5),
         said.Deposit(bytes(32), bytes(4096)),
+        said.Deposit(bytes(32), bytes(4096), bytes(64)),
+        said.WorkWanted(13, bytes(32)),
         said.OpenInbox(bytes(32)),
         said.ProveInbox(bytes(64)),
         said.Taken(4),

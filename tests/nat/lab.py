@@ -10,18 +10,26 @@ has one of its own, cabled to the internet or to a router that is another one. n
 """
 
 import contextlib
+import ctypes
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from e2e.harness import Home, Json, Running, World, wait_until
+from e2e.recorder import Recorder
 
 PORT = 8443
+T = TypeVar("T")
+RECORDED_PORT = 8444
+"""Where the server is when a recorder stands before it."""
+_NETWORK_NAMESPACE = 0x40000000
 SERVER = {4: "203.0.113.1", 6: "2001:db8::1"}
 ALONE = {4: 32, 6: 128}
 """Prefix of an address that shares its network with nobody: whatever is not us is reached through the internet."""
@@ -104,23 +112,28 @@ class Lab:
     machines: list[Machine] = field(default_factory=list)
     _namespaces: list[str] = field(default_factory=list)
     _server: Running | None = None
+    recorder: Recorder | None = None
 
     @property
     def url(self) -> str:
         host = SERVER[4] if self.version == 4 else f"[{SERVER[6]}]"
         return f"ws://{host}:{PORT}"
 
-    def open(self) -> None:
-        """Make the internet, and start the server on it."""
+    def open(self, *, is_recorded: bool) -> None:
+        """Make the internet, and start the server on it; recorded: what goes through it over TCP is written down."""
         self._net = self._add_namespace("net")
         self.run(self._net, "sysctl", "-qw", FORWARDING[self.version])
         self.address(self._net, "lo", SERVER[self.version], ALONE[self.version])
-        listen = self.url.removeprefix("ws://")
+        listen, origin = self.url.removeprefix("ws://"), ()
+        if is_recorded:
+            self.recorder = self._within(self._net, lambda: Recorder(SERVER[self.version], PORT))
+            self.recorder.server_port = RECORDED_PORT
+            listen, origin = listen.replace(str(PORT), str(RECORDED_PORT)), ("--origin", self.url)
         home = FarHome(self.world.path / "server", "")
         process = subprocess.Popen(
             [
                 *("ip", "netns", "exec", self._net, sys.executable, "-m", "backuppeer.cli.main", "--json"),
-                *("server", "--listen", listen, "--stamp-bits", "1"),
+                *("server", "--listen", listen, "--stamp-bits", "1", *origin),
             ],
             env=home.environment(),
             stdin=subprocess.DEVNULL,
@@ -162,6 +175,8 @@ class Lab:
             machine.home.close()
         if self._server is not None:
             self._server.end()
+        if self.recorder is not None:
+            self.recorder.close()
         for name in self._namespaces:
             with contextlib.suppress(subprocess.CalledProcessError):
                 _call("ip", "netns", "del", name)
@@ -173,6 +188,18 @@ class Lab:
         """Give a device an address; IPv6 without the second in which the kernel looks whether another has it."""
         extra = ("nodad",) if ":" in address else ()
         self.run(namespace, "ip", "addr", "add", f"{address}/{prefix}", "dev", device, *extra)
+
+    def _within(self, namespace: str, make: Callable[[], T]) -> T:
+        """Return what is made by a thread of a namespace: its sockets are there, and its own threads stay there."""
+
+        def enter() -> T:
+            with Path("/run/netns", namespace).open("rb") as place:
+                if ctypes.CDLL(None, use_errno=True).setns(place.fileno(), _NETWORK_NAMESPACE):
+                    raise OSError(ctypes.get_errno(), "setns")
+            return make()
+
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(enter).result()
 
     def _add_namespace(self, name: str) -> str:
         full = f"bp{os.getpid()}{self.version}{name}"
@@ -239,12 +266,12 @@ class Lab:
 
 
 @contextlib.contextmanager
-def opened(version: int) -> Iterator[Lab]:
+def opened(version: int, *, is_recorded: bool = False) -> Iterator[Lab]:
     """Have a lab, and leave nothing of it."""
     world = World()
     lab = Lab(version, world)
     try:
-        lab.open()
+        lab.open(is_recorded=is_recorded)
         yield lab
     finally:
         lab.close()

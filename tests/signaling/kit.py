@@ -19,7 +19,7 @@ from backuppeer.signaling.server.engine import Put, Shown, Stored
 from backuppeer.signaling.server.memory import MemoryEngine
 from backuppeer.signaling.server.notes import MemoryNotes, Notes
 from backuppeer.signaling.server.process import Keeping, run_server
-from backuppeer.signaling.server.relaying import Relaying
+from backuppeer.signaling.server.relay.relaying import Relaying
 
 NOW_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000

@@ -12,7 +12,8 @@ from backuppeer import limits
 from backuppeer.clock import SystemClock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import Unavailable
-from backuppeer.signaling.client import deposit_at, open_link
+from backuppeer.signaling.client import open_link
+from backuppeer.signaling.depositing import deposit_at
 from backuppeer.signaling.messages import (
     SUBPROTOCOL,
     Browse,
@@ -32,8 +33,8 @@ from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.engine import Rate
 from backuppeer.signaling.server.load import Load
 from backuppeer.signaling.server.rate import Buckets
-from backuppeer.signaling.server.relay import SUBPROTOCOLS
-from backuppeer.signaling.server.relaying import Relaying
+from backuppeer.signaling.server.relay.relay import SUBPROTOCOLS
+from backuppeer.signaling.server.relay.relaying import Relaying
 from backuppeer.signaling.servers import authority
 from backuppeer.signaling.stamping import make_stamp
 from signaling.kit import NOW_MS, Host, TurnedClock, run, serving

@@ -47,18 +47,20 @@ def test_a_socket_that_never_becomes_a_websocket_is_closed(said):
     run(story())
 
 
-def test_the_library_is_given_the_times_and_sizes_of_the_caps(monkeypatch):
-    given = {}
+def test_connections_are_given_the_times_and_sizes_of_the_caps(monkeypatch):
+    made = []
 
-    async def serve(*_args, **named):
-        given.update(named)
+    async def listen(listener, *_args):
+        made.append(listener)
         raise OSError("enough seen")
 
-    monkeypatch.setattr(process, "serve", serve)
+    monkeypatch.setattr(process.Listener, "listen", listen)
     with pytest.raises(UserError, match="enough seen"):
         asyncio.run(process.run_server("127.0.0.1:0", caps=Caps(handshake_s=3.0, frame_bytes=99)))
-    assert (given["open_timeout"], given["max_size"]) == (3.0, 99)
-    assert given["close_timeout"] == limits.SERVER_CLOSE_S
+    (listener,) = made
+    assert (listener.handshake_s, listener.message_bytes) == (3.0, 99)
+    assert listener.close_s == limits.SERVER_CLOSE_S
+    assert Caps().ping_s == limits.SERVER_PING_S
 
 
 def test_what_has_expired_is_swept_out_while_the_server_runs():

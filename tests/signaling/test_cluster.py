@@ -12,7 +12,8 @@ from websockets.exceptions import ConnectionClosed
 from backuppeer import limits
 from backuppeer.crypto.identity import Purpose, SigningKey
 from backuppeer.errors import Unavailable, UserError
-from backuppeer.signaling.client import deposit_at, open_link
+from backuppeer.signaling.client import open_link
+from backuppeer.signaling.depositing import deposit_at
 from backuppeer.signaling.messages import (
     Browse,
     Challenge,
@@ -30,10 +31,10 @@ from backuppeer.signaling.messages import (
 )
 from backuppeer.signaling.pool import Pool
 from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.server.cluster.shared import SharedEngine
+from backuppeer.signaling.server.cluster.shared_notes import SharedNotes
+from backuppeer.signaling.server.cluster.store import Store
 from backuppeer.signaling.server.engine import Rate
-from backuppeer.signaling.server.shared import SharedEngine
-from backuppeer.signaling.server.shared_notes import SharedNotes
-from backuppeer.signaling.server.store import Store
 from backuppeer.signaling.servers import authority
 from signaling.kit import Host, NoJitter, TurnedClock, run, serving
 from signaling.stores import storing

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from backuppeer import limits
 from backuppeer.errors import ProtocolViolation
 from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.server.cluster.shared import SharedEngine
+from backuppeer.signaling.server.cluster.store import Store
 from backuppeer.signaling.server.engine import Deaf, Put, Rate, Shown
 from backuppeer.signaling.server.memory import MemoryEngine
 from backuppeer.signaling.server.rate import TokenBucket
-from backuppeer.signaling.server.shared import SharedEngine
-from backuppeer.signaling.server.store import Store
 from signaling.kit import TurnedClock
 from signaling.stores import storing
 
@@ -352,6 +352,24 @@ def test_an_inbox_and_its_messages_end_a_day_after_its_owner_left(make):
         await engine.sweep()
         assert await engine.waiting(peer(1)) == []
         assert await engine.deposit(peer(1), b"x") is None
+
+    run(story())
+
+
+def test_each_message_ends_a_day_after_it_came_though_another_one_came_first(make):
+    async def story():
+        engine, clock = await make()
+        await engine.open_inbox(peer(1))
+        first = await engine.deposit(peer(1), b"first")
+        clock.turn(100)
+        await engine.deposit(peer(1), b"second")
+        await engine.take(peer(1), first.number)
+        clock.turn(limits.INBOX_LIFE_S - 100)
+        await engine.sweep()
+        assert [stored.sealed for stored in await engine.waiting(peer(1))] == [b"second"]
+        clock.turn(100)
+        await engine.sweep()
+        assert await engine.waiting(peer(1)) == []
 
     run(story())
 

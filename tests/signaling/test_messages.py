@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backuppeer import limits
-from backuppeer.crypto.stamp import STAMP_BYTES
+from backuppeer.crypto.stamp import BITS_MOST, NO_WORK, STAMP_BYTES
 from backuppeer.errors import ProtocolViolation
 from backuppeer.signaling import messages
 from backuppeer.signaling.messages import (
@@ -25,6 +25,7 @@ from backuppeer.signaling.messages import (
     RelayIs,
     Role,
     Taken,
+    WorkWanted,
     decode_answer,
     decode_request,
     encode,
@@ -38,6 +39,7 @@ REQUESTS = [
     Browse(b"", 1),
     Browse(b"c" * 64, limits.PAGE_LISTINGS),
     Deposit(b"i" * 32, b"s" * limits.KNOCK_BYTES),
+    Deposit(b"i" * 32, b"s" * limits.KNOCK_BYTES, NO_WORK),
     OpenInbox(b"i" * 32),
     ProveInbox(b"p" * 64),
     Taken(7),
@@ -48,11 +50,12 @@ ANSWERS = [
     Published(accepted=False, code=Refusal.STAMP, bits=16),
     Page([b"r" * limits.LISTING_BYTES] * limits.PAGE_LISTINGS, b"c" * 64, 9),
     Deposited(),
+    WorkWanted(1, b"c" * 32),
     Challenge(b"n" * 32),
     InboxOpen(),
     Message(3, b"s" * limits.KNOCK_BYTES),
     RelayIs(),
-    RelayIs(limits.RELAY_LIFE_MOST_S, [b"o" * OBSERVER_BYTES] * limits.OBSERVERS),
+    RelayIs(limits.RELAY_LIFE_MOST_S, [b"o" * OBSERVER_BYTES] * limits.OBSERVERS, "w" * limits.SERVER_URL_CHARS),
 ]
 
 
@@ -78,6 +81,7 @@ def test_an_answer_comes_back_as_it_was_and_fits_the_frame(answer):
         Browse(b"", 0),
         Browse(b"", limits.PAGE_LISTINGS + 1),
         Deposit(b"i" * 31, b"s" * limits.KNOCK_BYTES),
+        Deposit(b"i" * 32, b"s" * limits.KNOCK_BYTES, NO_WORK + b"w"),
         Deposit(b"i" * 32, b"s" * (limits.KNOCK_BYTES - 1)),
         Deposit(b"i" * 32, b"s" * (limits.KNOCK_BYTES + 1)),
         OpenInbox(b""),
@@ -98,9 +102,13 @@ def test_a_request_beyond_its_cap_is_refused(request_):
         Page([b""] * (limits.PAGE_LISTINGS + 1), b"", 0),
         Page([], b"c" * 65, 0),
         Challenge(b"n" * 31),
+        WorkWanted(0, b"c" * 32),
+        WorkWanted(BITS_MOST + 1, b"c" * 32),
+        WorkWanted(1, b"c" * 31),
         Message(1, b"short"),
         Published(accepted=False, code="x" * (limits.KNOCK_TEXT_CHARS + 1)),
         RelayIs(-1),
+        RelayIs(1, [], "w" * (limits.SERVER_URL_CHARS + 1)),
         RelayIs(limits.RELAY_LIFE_MOST_S + 1),
         RelayIs(1, [b"o" * OBSERVER_BYTES] * (limits.OBSERVERS + 1)),
         RelayIs(1, [b"o" * (OBSERVER_BYTES - 1)]),

@@ -20,12 +20,12 @@ from backuppeer.ids import TransportId
 from backuppeer.signaling.asking import ask_relay, observer_address, read_observers, relay_url
 from backuppeer.signaling.messages import RelayIs
 from backuppeer.signaling.observers import ObserverPlace, pack_observer
-from backuppeer.signaling.server import relay as relay_module
-from backuppeer.signaling.server import relaying as relaying_module
-from backuppeer.signaling.server.admissions import Admissions
 from backuppeer.signaling.server.metrics import Metrics
-from backuppeer.signaling.server.relay import FRAME_BYTES, SUBPROTOCOLS
-from backuppeer.signaling.server.relaying import Relaying
+from backuppeer.signaling.server.relay import relay as relay_module
+from backuppeer.signaling.server.relay import relaying as relaying_module
+from backuppeer.signaling.server.relay.admissions import Admissions
+from backuppeer.signaling.server.relay.relay import FRAME_BYTES, SUBPROTOCOLS
+from backuppeer.signaling.server.relay.relaying import Relaying
 from backuppeer.transport.base import PathKind
 from backuppeer.transport.iroh import asking as asking_module
 from backuppeer.transport.iroh import observer as observer_module

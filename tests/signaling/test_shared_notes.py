@@ -7,10 +7,10 @@ import pytest
 from backuppeer import limits
 from backuppeer.errors import Unavailable
 from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.server.cluster.shared import SharedEngine
+from backuppeer.signaling.server.cluster.shared_notes import SharedNotes
+from backuppeer.signaling.server.cluster.store import Store
 from backuppeer.signaling.server.engine import Deaf
-from backuppeer.signaling.server.shared import SharedEngine
-from backuppeer.signaling.server.shared_notes import SharedNotes
-from backuppeer.signaling.server.store import Store
 from signaling.kit import NOW_MS, TurnedClock, run
 from signaling.stores import storing
 from signaling.test_notes import KEPT_MS, inbox, note

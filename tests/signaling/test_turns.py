@@ -7,7 +7,7 @@ import pytest
 
 from backuppeer import limits
 from backuppeer.clock import SystemClock
-from backuppeer.signaling.server.turns import ByteBudget, Turns
+from backuppeer.signaling.server.relay.turns import ByteBudget, Turns
 from signaling.kit import TurnedClock, run, until
 
 KIB = 1024

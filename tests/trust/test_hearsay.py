@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backuppeer.trust.flow import SUPPLY
-from backuppeer.trust.hearsay import ONE_SIDED_SHARE, Heard, Word, add_hearsay, chain_days, chart_words, hear, trace
+from backuppeer.trust.hearsay import ONE_SIDED_SHARE, Heard, Reception, Word, add_hearsay, chain_days, chart_words, hear
 from backuppeer.trust.score import Evidence, score_host
 
 VIEWER = 0
@@ -67,7 +67,18 @@ def test_a_vouch_carries_half_at_most_and_no_storage_is_asked_for():
 
 def test_the_ways_of_praise_and_of_claims_are_told_apart():
     words = [Word(VIEWER, 1, LONG, 31), Word(1, 2, 60, 3), Word(1, 2, LONG, 31, is_claim=True)]
-    praise, claims = trace(VIEWER, chart_words(words), 2)
+    praise, claims = Reception(VIEWER, chart_words(words)).trace(2)
     heard = hear(VIEWER, words)[2]
     assert [way.peers for way in praise] == [way.peers for way in claims] == [(VIEWER, 1, 2)]
     assert (praise[0].amount, claims[0].amount) == (pytest.approx(heard.alpha), pytest.approx(heard.beta))
+
+
+def test_claims_that_are_new_or_taken_back_are_heard_without_hearing_all_anew():
+    words = [Word(VIEWER, 1, LONG, 31), Word(1, 2, 60, 3), Word(2, 4, 60, 3)]
+    chart = dict(chart_words(words))
+    reception = Reception(VIEWER, chart)
+    for said in ([*words, Word(1, 2, LONG, 31, is_claim=True)], [*words[:1], words[2]], words):
+        chart[1] = dict(chart_words(said).get(1, {}))
+        heard = hear(VIEWER, said)
+        assert 2 in reception.update([1])
+        assert reception.heard == heard

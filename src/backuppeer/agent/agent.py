@@ -5,7 +5,7 @@ them in; what is decided here is only who listens to whom.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,7 @@ from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.drill import sweep_drills
 from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
+from backuppeer.agent.jobs.timekeeper import Timekeeper
 from backuppeer.agent.owner.announcing import SEEN, Announcing, find_successor
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
@@ -135,6 +136,7 @@ class OwnerSide:
     auditor: Auditor
     rounds: Rounds
     lookout: Lookout
+    timekeeper: Timekeeper
     revising: Revising
     ending: Ending
     waiving: Waiving
@@ -185,7 +187,6 @@ class Agent:
         parts.relays.servers = self.own_servers
         self.host.hosting.be_reachable = parts.relays.attach
         parts.reach.on_misbound = self._sound_alarm
-        parts.reach.watch(parts.transport)
         self.owner.connecting.on_agreed = self.owner.slots.hand
         self.owner.slots.servers = partial(self.servers, None)
         self.host.noting.servers = self.own_servers
@@ -203,7 +204,7 @@ class Agent:
             forget_former(parts.home, parts.keys.working)
         self.spawn(end_without_home(parts.home, self.stopping))
         self.spawn(parts.sessions.run())
-        self.spawn(parts.reach.keeping.run())
+        self.spawn(parts.reach.keep(parts.transport))
         self.spawn(self.host.hosting.resume())
         if self.host.premises.directory is not None and self.host.hosting.offer is None:
             self.spawn(parts.relays.attach())  # owners can't knock here: they come to the relay, or not at all
@@ -214,6 +215,7 @@ class Agent:
         self.spawn(self.host.inviting.run())
         self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
+        self.spawn(self.owner.timekeeper.run())
         self.spawn(self.owner.lookout.run())
         self.spawn(self.owner.lookout.call())
         self.spawn(self.owner.lookout.condense())
@@ -322,15 +324,19 @@ class Agent:
             except BackupPeerError as exc:  # a no to one of them says nothing of the others
                 _log.info("nothing agreed on", reason=exc.message[:200])
         for talk in (repute.countersigning.heal, repute.receipting.settle, repute.exchange.ask):
-            try:
-                await talk(session)
-            except PeerFault as exc:
-                _log.warning("a peer showed a wrong receipt", reason=exc.message[:200])
-                # A signature that does not hold is its own fault here: it has proven who it is.
-                fault = ProtocolViolation(exc.message) if isinstance(exc, AuthenticationFault) else exc
-                await asyncio.to_thread(self.parts.standing.blame, session.peer, fault)
-            except BackupPeerError as exc:
-                _log.info("no receipts", reason=exc.message[:200])
+            await self._talk(session, talk)
+        await repute.receipting.attend(session, partial(self._talk, session, repute.receipting.settle))
+
+    async def _talk(self, session: Session, talk: Callable[[Session], Awaitable[object]]) -> None:
+        try:
+            await talk(session)
+        except PeerFault as exc:
+            _log.warning("a peer showed a wrong receipt", reason=exc.message[:200])
+            # A signature that does not hold is its own fault here: it has proven who it is.
+            fault = ProtocolViolation(exc.message) if isinstance(exc, AuthenticationFault) else exc
+            await asyncio.to_thread(self.parts.standing.blame, session.peer, fault)
+        except BackupPeerError as exc:
+            _log.info("no receipts", reason=exc.message[:200])
 
     async def _see_off(self, session: Session) -> None:
         """Note when a session was over, also when it is this agent that ends: its peer was there until then."""

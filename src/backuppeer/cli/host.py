@@ -55,9 +55,9 @@ _POLICIES: Final = ("ask", "trusted", "all")
 _SHOWN: Final = ("listed", "unlisted")
 """States of an offer that stands: whether any server shows it."""
 _HELP: Final = (
-    "Offer space for others' encrypted backups.\n\nHosting ends when this computer restarts (no service is installed "
-    "yet); `backup-peer agent start` takes it up again. Owners who lose their machine find you with their 24 words, "
-    "also when you offer nothing, as long as the agent runs."
+    "Offer space for others' encrypted backups.\n\nHosting ends when this computer restarts, and `backup-peer agent "
+    "start` takes it up again, unless `backup-peer service install` was run: then it goes on by itself. Owners who "
+    "lose their machine find you with their 24 words, also when you offer nothing, as long as the agent runs."
 )
 
 
@@ -182,7 +182,7 @@ def _agree(context: Context, request: HostRequest, plan: HostPlan) -> None:
         for said in say_asked(request):
             screen.aside(f"  · {said}", hang=4)
         screen.aside("  · you can't read any of it", hang=4)
-        screen.aside("  · it ends when this computer restarts; `backup-peer agent start` takes it up again", hang=4)
+        screen.aside("  · it ends when this computer restarts, unless `backup-peer service install` was run", hang=4)
     if not screen.confirm("offer it?", unanswered="hosting needs your yes to its terms"):
         raise DeclinedError("nothing is on offer: you said no")
 

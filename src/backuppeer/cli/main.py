@@ -72,6 +72,8 @@ VERBS: Final = {
     "export": Verb("export", "backup-peer export home.bp"),
     "import": Verb("importing", "backup-peer import home.bp"),
     "config": Verb("config", "backup-peer config set servers wss://one.example,wss://two.example"),
+    "service": Verb("service", "backup-peer service install"),
+    "completion": Verb("completion", "backup-peer completion bash"),
     "agent": Verb("agent", "backup-peer agent status"),
     "demo": Verb("demo", "backup-peer demo"),
 }

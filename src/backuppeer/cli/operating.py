@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from backuppeer.cli.relaying import read_observe
+from backuppeer.cli.descriptors import bound_connections
+from backuppeer.cli.relaying import read_observe, read_relay_url
 from backuppeer.cli.units import parse_size, write_size
 from backuppeer.clock import SystemClock
 from backuppeer.errors import UserError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from backuppeer.signaling.server.certificate import Certificate
     from backuppeer.signaling.server.notes import Notes
     from backuppeer.signaling.server.process import Keeping
-    from backuppeer.signaling.server.relaying import Relaying
+    from backuppeer.signaling.server.relay.relaying import Relaying
 
 CLUSTER_VARIABLE: Final = "BACKUPPEER_CLUSTER"
 
@@ -41,6 +42,10 @@ _RelayRate = Annotated[
     str,
     typer.Option(metavar="SIZE", help="Bytes per second to relay, all peers together, for example 20MB; 0 = no relay."),
 ]
+_RelayUrl = Annotated[
+    str,
+    typer.Option(metavar="URL", help="This node's own address, for its relay, where several answer to one name."),
+]
 _Observe = Annotated[
     str,
     typer.Option(
@@ -61,6 +66,8 @@ class Operating:
     limits: tuple[str, ...]
     relay_rate: int
     """Bytes per second, all peers together; 0: no relay."""
+    relay_url: str
+    """The node's own address; empty: the name that clients dial is its alone."""
     observe_at: tuple[tuple[str, int], ...]
     """Where observers listen; empty: where the server does."""
 
@@ -76,7 +83,7 @@ class Operating:
             raise UserError("--data keeps nothing where several nodes share a Valkey", hint=hint)
 
     def caps(self, stamp_bits: int) -> "Caps":
-        """Return the limits of the server.
+        """Return the limits of the server: no more connections than the system lets it have.
 
         Raises:
             UserError: there is no such limit, or it can't be that.
@@ -84,7 +91,7 @@ class Operating:
         """
         from backuppeer.signaling.server.caps import parse_caps  # noqa: PLC0415 - for this verb alone
 
-        return parse_caps(self.limits, stamp_bits=stamp_bits)
+        return bound_connections(parse_caps(self.limits, stamp_bits=stamp_bits))
 
     def keeping(self, caps: "Caps", data: Path | None, notes: "Notes | None") -> "Keeping":
         """Return where listings, messages and recovery notes are kept; `notes`: those of the folder, if there is one.
@@ -96,9 +103,9 @@ class Operating:
         from backuppeer.signaling.server.process import Keeping  # noqa: PLC0415 - websockets
 
         if self.cluster:
-            from backuppeer.signaling.server.shared import PREFIX, SharedEngine  # noqa: PLC0415 - an extra
-            from backuppeer.signaling.server.shared_notes import SharedNotes  # noqa: PLC0415
-            from backuppeer.signaling.server.store import Store  # noqa: PLC0415
+            from backuppeer.signaling.server.cluster.shared import PREFIX, SharedEngine  # noqa: PLC0415 - an extra
+            from backuppeer.signaling.server.cluster.shared_notes import SharedNotes  # noqa: PLC0415
+            from backuppeer.signaling.server.cluster.store import Store  # noqa: PLC0415
 
             store = Store(self.cluster, prefix=PREFIX)
             return Keeping(SharedEngine(store, caps, clock=SystemClock()), SharedNotes(store, caps.notes))
@@ -111,12 +118,12 @@ class Operating:
 
     def relaying(self) -> "Relaying | None":
         """Return what helps peers that can't reach each other; None: this server does not."""
-        from backuppeer.signaling.server.relaying import Relaying  # noqa: PLC0415 - iroh
+        from backuppeer.signaling.server.relay.relaying import Relaying  # noqa: PLC0415 - iroh
 
-        # Of several nodes behind one name each would relay for its own clients, and who asks one may reach another.
-        if not self.relay_rate or self.cluster:
+        # Of several nodes behind one name each relays for its own clients: who is to come there needs its own address.
+        if not self.relay_rate or (self.cluster and not self.relay_url):
             return None
-        return Relaying(SystemClock(), bytes_per_s=self.relay_rate, observe_at=self.observe_at)
+        return Relaying(SystemClock(), bytes_per_s=self.relay_rate, observe_at=self.observe_at, at=self.relay_url)
 
     def certificate(self) -> "Certificate | None":
         """Return what the server proves its name with; None: it speaks in the clear.
@@ -134,7 +141,7 @@ class Operating:
         return Certificate(self.chain, self.key)
 
 
-def operate(
+def operate(  # noqa: PLR0913 - one parameter per option
     *,
     cluster: _Cluster = None,
     tls_cert: Annotated[
@@ -147,6 +154,7 @@ def operate(
     ] = None,
     limit: _Limits = None,
     relay_rate: _RelayRate = _USUAL_RATE,
+    relay_url: _RelayUrl = "",
     observe: _Observe = "",
 ) -> Operating:
     """Return what was said.
@@ -165,6 +173,7 @@ def operate(
         trusted=tuple(trusted_proxy or ()),
         limits=tuple(limit or ()),
         relay_rate=_read_rate(relay_rate),
+        relay_url=read_relay_url(relay_url),
         observe_at=read_observe(observe),
     )
 

@@ -123,7 +123,6 @@ def _bring_back(context: Context, request: RecoverRequest, way: str) -> tuple[Re
         result = _find_backups(context, context.client(), request)
         if not result.succession:
             return result, master
-        context.screen.aside(_WENT_ON, hang=2)
         master = master or decode_master(context.screen, read_words(context.screen, way))
         peer_id = succeeding.follow(context.home, master, result.succession)
     raise _too_many_steps()
@@ -162,7 +161,6 @@ def _check(context: Context, request: RecoverRequest, way: str) -> int:
                 code = judge(context.screen, result)
                 context.screen.done(result)
                 return code
-            context.screen.aside(_WENT_ON, hang=2)
             peer_id = tried.follow(result.succession)
     raise _too_many_steps()
 
@@ -182,6 +180,9 @@ def _find_backups(context: Context, client: Client, request: RecoverRequest) -> 
         view = View(screen, on_event, spinner=spinner, turning=True)
         result = run_work(client, "recover", request, RecoverResult, view=view)
     if result.succession:
+        screen.aside(_WENT_ON, hang=2)
+        for note in result.notes:
+            screen.aside(f"  {escape_line(note)}", hang=4)
         return result
     screen.line(
         f"{tick} found {format_count(result.snapshots, 'snapshot')} in {format_count(result.packs, 'pack')} "

@@ -17,6 +17,7 @@ from backuppeer.cli.export import ExportResult
 from backuppeer.cli.kit import KitMade
 from backuppeer.cli.passphrase import CustodyResult
 from backuppeer.cli.servers import ListedServer
+from backuppeer.cli.service import LogLine, ServiceState
 from backuppeer.control.amendments import ForgetPlan, ForgetResult, TagResult
 from backuppeer.control.api import (
     BrowseRow,
@@ -112,6 +113,13 @@ class Setting(msgspec.Struct, kw_only=True):
     value: str | list[str] | None
 
 
+class CompletionScript(msgspec.Struct, kw_only=True):
+    """`completion`: what the shell is to read."""
+
+    shell: str
+    script: str
+
+
 class AgentStarted(msgspec.Struct, kw_only=True):
     """`agent start`; started: false if it ran already."""
 
@@ -200,6 +208,8 @@ VALUES: Final[dict[str, Any]] = {
     "doctor": list[Finding],
     "config servers test": list[Probe],
     "agent status": AgentStatus,
+    "service status": ServiceState,
+    "service logs": list[LogLine],
 }
 """Verbs that print one JSON value."""
 
@@ -230,6 +240,10 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "peers undelete": (UndeleteResult, _WORK),
     "peers undelete --list": (UndeletePlan, _WORK),
     "block": (BlockResult, {}),
+    "completion": (CompletionScript, {}),
+    "service": (ServiceState, {}),
+    "service install": (ServiceState, {}),
+    "service uninstall": (ServiceState, {}),
     "unblock": (BlockResult, {}),
     "vouch": (VouchResult, {}),
     "peers forgive": (ForgiveResult, {}),

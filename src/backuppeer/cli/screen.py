@@ -165,9 +165,9 @@ class Screen:
             self.aside(escape_line(error.message))
         else:
             self._tell("error:", RED, error.message)
-        if error.hint:
-            self.hint(error.hint)
-        hint = add_home(error.hint, self.home)
+        if error.advice:
+            self.hint(error.advice)
+        hint = add_home(error.advice, self.home)
         self.event("error", {"code": int(error.exit_code), "message": error.message, "hint": hint})
 
     def live(self, text: str) -> None:

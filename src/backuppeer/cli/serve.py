@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import json
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -30,7 +29,7 @@ from backuppeer.agent.home.home import PROOFS, Home, sweep_unfinished
 from backuppeer.agent.home.keyring import HomeKeys, load_keys
 from backuppeer.agent.home.logbook import open_log
 from backuppeer.agent.home.state import State
-from backuppeer.agent.host.authorities import list_authorities
+from backuppeer.agent.host.authorities import find_authority, list_authorities
 from backuppeer.agent.host.ending import Ending as HostEnding
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.inviting import Inviting
@@ -49,6 +48,7 @@ from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
+from backuppeer.agent.jobs.timekeeper import Timekeeper
 from backuppeer.agent.owner.announcing import Announcing
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
@@ -70,17 +70,19 @@ from backuppeer.agent.recovery.slots import Slots
 from backuppeer.agent.repute.convicts import Convicts
 from backuppeer.agent.repute.gaps import Gaps
 from backuppeer.agent.repute.hearing import Hearing
+from backuppeer.agent.repute.heirlooms import follow_carried
 from backuppeer.agent.repute.promised import promised_by
 from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.agent.repute.views import Views, make_views
+from backuppeer.cli.descriptors import use_descriptors
 from backuppeer.cli.routing import make_handlers
 from backuppeer.clock import Clock, SystemClock
 from backuppeer.control.openapi import build_openapi
 from backuppeer.control.server import build_app, serve_control
 from backuppeer.control.sockets import socket_path_for
 from backuppeer.errors import BackupPeerError
-from backuppeer.limits import OPEN_FILES, PASSPHRASE_BYTES, SWITCH_INTERVAL_S
+from backuppeer.limits import PASSPHRASE_BYTES, SWITCH_INTERVAL_S
 from backuppeer.signaling.proxying import use_nothing, use_proxy
 from backuppeer.transport.base import PathKind
 from backuppeer.trust.evidence import EvidenceLog
@@ -130,7 +132,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     _join_succeeding(heirs, serving, sweeping, owed, noting=noting, hosting=hosting, by=(connecting, revising))
     further = (*terms, Moving(premises), owed, heirs, _make_inviting(keys, clock, hosting, requests))
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *further)
-    audits = _make_audits(home, keys, state, vault, reach=reach, announcing=announcing)
+    audits = _make_audits(home, keys, state, vault, by=(reach, announcing, revising))
     waiving = Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending)
     as_owner = OwnerSide(market, knocking, connecting, vault, slots, *audits, revising, ending, waiving, announcing)
     parts = Parts(home, keys, state, clock, transport, sessions, reach, standing, contacting, views, relays)
@@ -203,8 +205,10 @@ def _make_inviting(keys: HomeKeys, clock: Clock, hosting: Hosting, requests: Req
 
 
 def _make_audits(
-    home: Home, keys: HomeKeys, state: State, vault: Vault, *, reach: Reach, announcing: Announcing
-) -> tuple[Auditor, Rounds, Lookout]:
+    home: Home, keys: HomeKeys, state: State, vault: Vault, *, by: tuple[Reach, Announcing, Revising]
+) -> tuple[Auditor, Rounds, Lookout, Timekeeper]:
+    reach, announcing, revising = by
+
     def is_wanted() -> bool:
         return read_config(home).audits != "off"
 
@@ -216,13 +220,15 @@ def _make_audits(
     auditor = Auditor(home, keys, state, vault)
     lookout = Lookout(state, vault.standing, vault.clock, reach=reach, is_wanted=may_look)
     lookout.find_waiting = lambda: announcing.waiting() if vault.writer.may_write and not vault.is_unrecovered else []
-    return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout
+    timekeeper = Timekeeper(vault, home, before=revising.follow_up)
+    return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout, timekeeper
 
 
 def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault: Vault, serving: Serving) -> Repute:
     home, keys, state, clock = parts.home, parts.keys, parts.state, parts.clock
     shelf = open_or_set_aside(home.path / "receipts.db", Shelf, note=premises.notes.append)
     vault.self_set.shelf = shelf
+    vault.self_set.follow = partial(follow_carried, parts.views.heirs, partial(find_authority, state, premises))
     hearing, gaps = Hearing(shelf, clock, keys.peer), Gaps(shelf, state, keys.identity, clock)
     convicts = Convicts(shelf, evidence, home.path / PROOFS, clock)
     receipting = Receipting(state, keys, vault, shelf=shelf, gaps=gaps, clock=clock)
@@ -283,15 +289,6 @@ async def serve(home: Home, secret: bytes, *, on_start: Callable[[], None]) -> N
         await door
     await agent.close()
     _log.info("agent stopped")
-
-
-def use_descriptors() -> None:
-    """Take as many file descriptors as the system lets us have: the soft limit of most is 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # macOS has a second limit that it does not tell
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from backuppeer.cli.context import context_of
+from backuppeer.cli.descriptors import describe_room
 from backuppeer.cli.groups import takes
 from backuppeer.cli.operating import Operating, operate
 from backuppeer.cli.relaying import describe_relay
@@ -80,7 +81,8 @@ async def _serve(
         for url in origins or [_url_of(bound, is_secure=certificate is not None)]:
             screen.line(f"  clients use: --server {escape_line(url)}", hang=4)
         kept = _SHARED if operating.cluster else _describe_notes(data, notes.count() if notes else 0)
-        for text in (kept, describe_relay(relaying, operating.relay_rate)):
+        relayed = describe_relay(relaying, operating.relay_rate, is_shared=bool(operating.cluster))
+        for text in (kept, relayed, describe_room(caps)):
             screen.line(f"  {text}", hang=4)
         screen.event("ready", {"listen": bound})
 
@@ -90,7 +92,7 @@ async def _serve(
         serving = asyncio.ensure_future(
             run_server(
                 listen,
-                origins=origins,
+                origins=[*origins, *filter(None, [operating.relay_url])],
                 caps=caps,
                 keeping=operating.keeping(caps, data, notes)._replace(relaying=relaying),
                 trusted=operating.trusted,

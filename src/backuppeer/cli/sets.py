@@ -33,7 +33,7 @@ from backuppeer.control.api import Nothing, PeerRow, StatusResult
 from backuppeer.control.saving import BackupRequest, LeaveOut
 from backuppeer.errors import NotFoundError, UserError
 
-_NOT_RUN: Final = "kept, but nothing runs schedules yet: call `backup-peer backup` yourself, for example from cron"
+_RUN: Final = "by the agent, as long as it runs: `backup-peer status` says when"
 
 
 class Aim(NamedTuple):
@@ -256,7 +256,7 @@ def _describe(kept: BackupSet) -> Mapping[str, str]:
         "leaves out": ", ".join(map(escape_line, [*patterns, *marks])),
         "to": hosts + copies,
         "`forget` keeps": _describe_retention(kept.retention),
-        "schedule": f"{escape_line(kept.schedule)} ({_NOT_RUN})" if kept.schedule else "",
+        "schedule": f"{escape_line(kept.schedule)} ({_RUN})" if kept.schedule else "",
         "hooks": ", ".join(hooks),
     }
 

@@ -12,6 +12,7 @@ from backuppeer.cli.units import format_size
 from backuppeer.control.alarms import SeenAlarms
 from backuppeer.control.api import HostingState, Nothing, StatusResult, StoringState
 from backuppeer.control.proven import AuditRow
+from backuppeer.control.scheduling import ScheduledSet
 from backuppeer.control.servers import ServerState
 
 _LABEL: Final = 11
@@ -78,6 +79,8 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
         yield f"storing    {_describe_storing(result.storing)}"
     for number, row in enumerate(result.audits):
         yield f"{'' if number else 'proofs':<{_LABEL}}{_describe_proofs(screen, row)}"
+    for number, kept in enumerate(result.scheduled):
+        yield f"{'' if number else 'schedule':<{_LABEL}}{_describe_schedule(screen, kept)}"
     yield f"snapshots  {result.snapshots}{_READ_ONLY if result.read_only else ''}"
 
 
@@ -119,6 +122,17 @@ def _describe_proofs(screen: Screen, row: AuditRow) -> str:
     owes = f", and owes {format_count(row.owed, 'answer')}" if row.owed else ""
     proven = f"last showed all that it was asked for {format_moment(row.proven)}" if row.proven else "showed a part"
     return f"{'!' if row.owed else screen.paint('✓', GREEN)} {name} {proven}{owes}"
+
+
+def _describe_schedule(screen: Screen, kept: ScheduledSet) -> str:
+    """Return one set's line: when it was backed up and will be, and what stands in the way."""
+    last = f"last backed up {format_moment(kept.last)}" if kept.last else "never backed up yet"
+    following = f"next {format_moment(kept.next)}"
+    if kept.failure:
+        failed = f"the try at {format_moment(kept.failed)} failed: {escape_line(kept.failure)}"
+        return f"{screen.paint('✗', RED)} {kept.set}: {last}; {failed}; {following}"
+    sign = screen.paint("!", YELLOW) if kept.late else screen.paint("✓", GREEN) if kept.last else "·"
+    return f"{sign} {kept.set}: {last}{', which is late' if kept.late else ''}; {following}"
 
 
 def _describe_storing(storing: StoringState) -> str:

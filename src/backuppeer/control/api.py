@@ -8,6 +8,7 @@ import msgspec
 
 from backuppeer.control.promises import NO_WISH, NOTHING_PROMISED, Promised, PromiseWish
 from backuppeer.control.proven import AuditRow
+from backuppeer.control.scheduling import ScheduledSet
 from backuppeer.control.servers import ServerState
 
 
@@ -92,6 +93,8 @@ class StatusResult(msgspec.Struct, kw_only=True):
     audits: list[AuditRow] = msgspec.field(default_factory=list)
     relayed: int = 0
     """Of the sessions: those that go by a relay."""
+    scheduled: list[ScheduledSet] = msgspec.field(default_factory=list)
+    """Sets that the agent backs up by itself."""
     network: str = ""
     """What lies before this machine, as servers see it, and at whose relay it is found; empty: not known."""
 

@@ -1,7 +1,7 @@
-"""Stamps: work that whoever brings a new key to a server shows once a day at most (ADR 68).
+"""Stamps: work that whoever brings a new key to a server shows once a day at most (ADR 68); and work for one message.
 
-Knows: puzzles over (key, server, day), how they are solved and checked. Must not know: listings, sockets, threads. A
-stamp limits a rate and proves nothing of anybody: no score takes it for anything.
+Knows: puzzles over (key, server, day) or (challenge, inbox, server), how they are solved and checked. Must not know:
+listings, sockets, threads. Work limits a rate and proves nothing of anybody: no score takes it for anything.
 
 Theory of operation. A stamp answers PUZZLES puzzles. The trial of a nonce hashes one block of 4 KiB that begins with
 the nonce, so that nothing of it can be hashed beforehand: most of a trial is SHA-256 itself, and whoever writes the
@@ -18,10 +18,14 @@ PUZZLES: Final = 8
 _DAY: Final = struct.Struct(">I")
 _NONCE: Final = struct.Struct(">Q")
 STAMP_BYTES: Final = _DAY.size + PUZZLES * _NONCE.size
+WORK_BYTES: Final = PUZZLES * _NONCE.size
+NO_WORK: Final = bytes(WORK_BYTES)
+"""In the place of work where none was asked for, so that a message has one size."""
 _BLOCK_BYTES: Final = 4096
 """Above 2,047 bytes hashlib lets other threads run."""
 _LABEL: Final = b"backuppeer/v1/stamp\0"
-_LOOK_EVERY: Final = 256
+_MESSAGE_LABEL: Final = b"backuppeer/v1/message-work\0"
+TRIALS_A_LOOK: Final = 256
 """Trials between two looks at whether the work is still wanted: a millisecond."""
 DAY_MS: Final = 86_400_000
 BITS_MOST: Final = 64
@@ -33,6 +37,11 @@ def stamp_context(peer: bytes, server: str, day: int) -> bytes:
     return hashlib.sha256(_LABEL + peer + _DAY.pack(day) + server.encode("utf-8", "backslashreplace")).digest()
 
 
+def message_context(challenge: bytes, inbox: bytes, server: str) -> bytes:
+    """Return what work for one message is for, 32 bytes. challenge: 32 bytes of the server, good for one message."""
+    return hashlib.sha256(_MESSAGE_LABEL + challenge + inbox + server.encode("utf-8", "backslashreplace")).digest()
+
+
 def solve_puzzle(
     context: bytes, number: int, bits: int, *, is_wanted: Callable[[int], bool], start: int = 0
 ) -> int | None:
@@ -42,17 +51,22 @@ def solve_puzzle(
     """
     block, limit, pack, digest_of = _block(context, number), _limit(bits), _NONCE.pack_into, hashlib.sha256
     while is_wanted(start):
-        for nonce in range(start, start + _LOOK_EVERY):
+        for nonce in range(start, start + TRIALS_A_LOOK):
             pack(block, 0, nonce)
             if digest_of(block).digest() < limit:
                 return nonce
-        start += _LOOK_EVERY
+        start += TRIALS_A_LOOK
     return None
 
 
 def join_stamp(day: int, nonces: list[int]) -> bytes:
     """Return a stamp of STAMP_BYTES: day u32be ‖ nonces u64be."""
-    return _DAY.pack(day) + b"".join(_NONCE.pack(nonce) for nonce in nonces)
+    return _DAY.pack(day) + join_work(nonces)
+
+
+def join_work(nonces: list[int]) -> bytes:
+    """Return work of WORK_BYTES: nonces u64be."""
+    return b"".join(_NONCE.pack(nonce) for nonce in nonces)
 
 
 def day_of(stamp: bytes) -> int:
@@ -64,10 +78,17 @@ def holds(stamp: bytes, peer: bytes, server: str, bits: int) -> bool:
     """Return whether all puzzles of a stamp are solved for this key, this server and the day that it names."""
     if len(stamp) != STAMP_BYTES:
         return False
-    context, limit = stamp_context(peer, server, day_of(stamp)), _limit(bits)
+    return solves(stamp[_DAY.size :], stamp_context(peer, server, day_of(stamp)), bits)
+
+
+def solves(work: bytes, context: bytes, bits: int) -> bool:
+    """Return whether nonces, u64be each, solve all puzzles of a context."""
+    if len(work) != WORK_BYTES:
+        return False
+    limit = _limit(bits)
     for number in range(PUZZLES):
-        block, start = _block(context, number), _DAY.size + number * _NONCE.size
-        block[: _NONCE.size] = stamp[start : start + _NONCE.size]
+        block, start = _block(context, number), number * _NONCE.size
+        block[: _NONCE.size] = work[start : start + _NONCE.size]
         if hashlib.sha256(block).digest() >= limit:
             return False
     return True

@@ -24,6 +24,8 @@ ANCHOR_BYTES: Final = 64 * KIB
 AGENT_START_S: Final = 15.0
 AGENT_REASON_BYTES: Final = 16 * KIB
 """What a command reads of why an agent can't run; a pipe takes as much at once."""
+COMPLETION_S: Final = 1.0
+"""Who presses Tab waits no longer for what the agent lists."""
 AGENT_PING_S: Final = 5.0
 """An agent that is there but doesn't answer for this long is stuck."""
 AGENT_STOP_S: Final = 60.0
@@ -68,6 +70,19 @@ BACKUP_SETS: Final = 256
 """Sets in the settings of one home."""
 SCHEDULE_LEAST_S: Final = 900
 """The shortest time between two runs of a set: a backup of unchanged files costs each host 256 KiB."""
+SERVICE_COMMAND_S: Final = 30.0
+"""What the system may take to start or end a service."""
+LOG_LINES_SHOWN: Final = 10_000
+"""Of the agent's log, at once."""
+SCHEDULE_LOOK_S: Final = 30.0
+"""How often is looked whether a set is due: a time of day is kept to the minute."""
+SCHEDULE_JITTER_S: Final = 900.0
+"""Longest random while between the time a set is due and its start."""
+SCHEDULE_RETRY_S: Final = 300.0
+SCHEDULE_RETRY_MOST_S: Final = 6 * 3600.0
+"""Until a backup that failed is tried again: first, and at most; in between it doubles."""
+SCHEDULE_LATE_DAYS: Final = 2
+"""Nothing backed up for so long, and for three times of what the schedule says, is told as late."""
 HOOK_S: Final = 3600.0
 """What a hook may take: a dump of a database does take its time; one that hangs must not block backups for ever."""
 HOOK_PARTING_S: Final = 20.0

@@ -145,6 +145,10 @@ STAMP_BITS: Final = 16
 """Work for a new key, unless an operator sets another: 8 puzzles of 2^16 trials of 4.5 µs, 2.4 s of one core."""
 STAMP_BITS_MOST: Final = 20
 """What a publisher does at most: a server that asks for more is not for us. 16 times the usual."""
+KNOCK_BITS_MOST: Final = 17
+"""What anybody works at most to be heard by a flooded server: 4.7 s of one core, on an old laptop three times that."""
+KNOCK_WORK_S: Final = 25.0
+"""And for how long: a server closes a socket that says nothing for 30 s."""
 STAMP_THREADS: Final = 2
 """For all servers together: whoever offers space has work of others to do."""
 STAMP_S: Final = 120.0
@@ -209,6 +213,10 @@ PAGE_LISTINGS: Final = 50
 BROWSE_PER_SERVER: Final = 2000
 BROWSE_ALL_PER_SERVER: Final = 20_000
 """With `--all`: what one server may make a viewer hold."""
+VERIFIED_LISTINGS: Final = 20_000
+"""Listings whose signature a viewer does not verify again: all that one server hands out with `--all`, in 3 MiB."""
+BROWSE_SLICE_ROWS: Final = 50
+"""Hosts scored in one go, 10 ms; then whatever else the agent has to do has its turn. As many as a page has."""
 BROWSE_SOFT_S: Final = 1.75
 """Of the two seconds that a person waits at most for servers that hang, the command itself takes the rest (ADR 80)."""
 BROWSE_TELL_S: Final = 0.1
@@ -224,6 +232,8 @@ SERVER_STEP_S: Final = 1.5
 """How long each step towards a server that did not work is tried again, to say which is the broken one."""
 SERVER_HANDSHAKE_S: Final = 5.0
 """What a socket at the server may take to become a WebSocket (slow loris)."""
+SERVER_PING_S: Final = 20.0
+"""Each connection is pinged so often, and closed at the next ping when it did not answer the last."""
 SERVER_LISTINGS: Final = 200_000
 SERVER_INBOXES: Final = 400_000
 SERVER_STORED_MESSAGES: Final = 65536

@@ -12,6 +12,10 @@ RECEIPT_MOST_BYTES: Final = 2**50
 """What a receipt may speak of: beyond a pebibyte nobody of ours keeps anything; 31 GiB carry all that a pair can."""
 VOUCH_TERM_S: Final = 365 * 86400
 """How long a person's word for a friend counts before it has to be given again."""
+MONTH_END_JITTER_S: Final = 60
+"""So long after its end at most a month is settled in a session that is open: unused ones end after 10 min."""
+MONTH_END_LOOK_S: Final = 3600
+"""How long an open session is left before it is looked anew whether a month is over: clocks are set, machines sleep."""
 
 # --- what is shown, and asked
 RECEIPT_ROWS: Final = 4096

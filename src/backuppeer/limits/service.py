@@ -54,6 +54,14 @@ LOAD_KEYS_PER_S: Final = 2.0
 LOAD_WINDOW_S: Final = 60.0
 LOAD_BITS_LEAST: Final = 12
 """Under load, where an operator asks for no work otherwise: a sixteenth of the usual."""
+LOAD_MESSAGES_PER_S: Final = 50.0
+"""Messages a second for all inboxes, over a minute, from which on those into one that had some lately cost work."""
+LOAD_INBOX_PER_S: Final = 0.5
+"""The same of one inbox, as cheap a flood as can drown a host: five people who wait at a screen knock as often."""
+MESSAGE_FREE_S: Final = 600.0
+"""The first message that an inbox gets in so long is free: so a reply is, and a knock at a host that is left alone."""
+LOAD_INBOXES: Final = 65_536
+"""Inboxes whose messages one process counts, some 16 MB; to push one out takes as many messages as this."""
 SNAPSHOT_BYTES: Final = 64 * MIB
 """Listings that outlive a restart of a server: some 32,000, checked within seconds; hosts publish the rest again."""
 SNAPSHOT_EVERY_S: Final = 300.0

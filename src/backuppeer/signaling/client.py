@@ -30,8 +30,6 @@ from backuppeer.signaling.messages import (
     Browse,
     Challenge,
     CloseCode,
-    Deposit,
-    Deposited,
     InboxOpen,
     Message,
     OpenInbox,
@@ -98,8 +96,8 @@ class Link:
         except ConnectionClosed as exc:
             raise Unavailable(_describe_close(self.url, exc)) from exc
 
-    async def receive(self, kind: type[T]) -> T:
-        """Wait for the next message, which must be a `kind`.
+    async def receive(self, *kinds: type[T]) -> T:
+        """Wait for the next message, which must be of one of these kinds.
 
         Raises:
             Unavailable: the connection is lost or was closed by the server.
@@ -110,11 +108,11 @@ class Link:
             answer: Answer = decode_answer(await self._connection.recv())
         except ConnectionClosed as exc:
             raise Unavailable(_describe_close(self.url, exc)) from exc
-        if not isinstance(answer, kind):
-            raise ProtocolViolation(f"{self.url} answered {type(answer).__name__}, not {kind.__name__}")
+        if not isinstance(answer, kinds):
+            raise ProtocolViolation(f"{self.url} answered {type(answer).__name__}, not {kinds[0].__name__}")
         return answer
 
-    async def ask(self, request: Request, kind: type[T], *, timeout_s: float = limits.SERVER_CONNECT_S) -> T:
+    async def ask(self, request: Request, *kinds: type[T], timeout_s: float = limits.SERVER_CONNECT_S) -> T:
         """Send a message and wait for its answer.
 
         Raises:
@@ -125,7 +123,7 @@ class Link:
         try:
             async with asyncio.timeout(timeout_s):
                 await self.send(request)
-                return await self.receive(kind)
+                return await self.receive(*kinds)
         except TimeoutError as exc:
             raise Unavailable(f"{self.url} did not answer within {timeout_s:g} s") from exc
 
@@ -165,18 +163,6 @@ async def browse_server(url: str, *, limit: int) -> AsyncGenerator[Page]:
             seen, cursor = seen + max(1, len(page.rows)), page.cursor
             if not cursor:
                 return
-
-
-async def deposit_at(url: str, inbox: bytes, sealed: bytes) -> None:
-    """Leave a sealed message at a server; whether the inbox exists is never said.
-
-    Raises:
-        Unavailable: the server can't be reached or does not answer.
-        ProtocolViolation: it does not keep to the protocol.
-
-    """
-    async with open_link(url) as link:
-        await link.ask(Deposit(inbox, sealed), Deposited)
 
 
 def backoff_s(attempt: int, randomness: random.Random) -> float:

@@ -20,6 +20,7 @@ from backuppeer.errors import LocalError, ProtocolViolation
 from backuppeer.ids import PEER_ID_BYTES, PeerId
 from backuppeer.signaling.container import OVERHEAD_BYTES, VERSION, decode_blob, sign_blob, split_container
 from backuppeer.signaling.servers import is_server_url
+from backuppeer.signaling.verified import Verified
 
 INBOX_BYTES: Final = 32
 ENVELOPE_KEY_BYTES: Final = 1216
@@ -129,8 +130,10 @@ def sign_listing(listing: Listing, key: SigningKey) -> bytes:
     return sign_blob(msgspec.msgpack.encode(listing), Purpose.LISTING, key=key, cap_bytes=limits.LISTING_BYTES)
 
 
-def open_listing(signed: bytes, now_ms: int) -> VerifiedListing:
+def open_listing(signed: bytes, now_ms: int, verified: Verified | None = None) -> VerifiedListing:
     """Check a signed listing against its own peer's key and the time, and return it.
+
+    verified: what was before, to the last byte, is not again but for its times and buckets; what is now is put there.
 
     Raises:
         ProtocolViolation: too long, malformed, unknown version or field, not in its buckets, expired, or from the
@@ -143,7 +146,11 @@ def open_listing(signed: bytes, now_ms: int) -> VerifiedListing:
         raise ProtocolViolation("listing has bytes after its signature")
     listing = decode_listing(blob)
     check_listing(listing, now_ms)
-    verify_signature(listing.peer, Purpose.LISTING, blob, signature)
+    digest = hash_bytes(Domain.STATEMENT, signed)
+    if verified is None or not verified.has(digest):
+        verify_signature(listing.peer, Purpose.LISTING, blob, signature)
+    if verified is not None:
+        verified.put(digest)
     return VerifiedListing(peer=PeerId(listing.peer), listing=listing, signed=signed)
 
 

@@ -16,6 +16,7 @@ from backuppeer.errors import DamagedStateError
 from backuppeer.ids import PEER_ID_BYTES, PeerId
 from backuppeer.signaling.health import Tally
 from backuppeer.signaling.listing import ListingKind, VerifiedListing
+from backuppeer.signaling.verified import Verified
 
 _VERSION: Final = b"BPSEQS\0\x01"
 _ROW: Final = struct.Struct(f">{PEER_ID_BYTES}sQ32s?")
@@ -35,6 +36,8 @@ class SeqMemory:
     def __init__(self, *, capacity: int = limits.SEQ_MEMORY_PEERS) -> None:
         self._seen: OrderedDict[bytes, Seen] = OrderedDict()
         self._capacity = capacity
+        self.verified = Verified()
+        """Listings whose signatures this viewer has verified; not kept beyond its process."""
 
     def get(self, peer: PeerId) -> Seen | None:
         """Return what is remembered of a peer."""

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from backuppeer import limits
-from backuppeer.crypto.stamp import BITS_MOST, STAMP_BYTES
+from backuppeer.crypto.stamp import BITS_MOST, STAMP_BYTES, WORK_BYTES
 from backuppeer.errors import ProtocolViolation
 
 T = TypeVar("T")
@@ -62,10 +62,15 @@ class Browse(msgspec.Struct, tag="browse", tag_field="t", frozen=True):
 
 
 class Deposit(msgspec.Struct, tag="deposit", tag_field="t", frozen=True):
-    """Leave exactly KNOCK_BYTES sealed bytes in an inbox."""
+    """Leave exactly KNOCK_BYTES sealed bytes in an inbox.
+
+    work: WORK_BYTES that answer a `WorkWanted`, NO_WORK where nothing was asked for (so that all have one size), or
+    nothing in programs of before, which can't work (ADR 83).
+    """
 
     inbox: bytes
     sealed: bytes
+    work: bytes = b""
 
 
 class OpenInbox(msgspec.Struct, tag="open-inbox", tag_field="t", frozen=True):
@@ -137,6 +142,16 @@ class Deposited(msgspec.Struct, tag="deposited", tag_field="t", frozen=True):
     """Answer to every well-formed Deposit, whether the inbox is known, unknown or full: always the same bytes."""
 
 
+class WorkWanted(msgspec.Struct, tag="work-wanted", tag_field="t", frozen=True):
+    """Answer to a Deposit while the server, or the inbox, is flooded: it was not taken; send it again with work.
+
+    bits: of each puzzle. challenge: 32 fresh random bytes, good for this socket, this inbox and one message.
+    """
+
+    bits: int
+    challenge: bytes
+
+
 class Challenge(msgspec.Struct, tag="challenge", tag_field="t", frozen=True):
     """Answer to OpenInbox: 32 fresh random bytes, good for this socket only."""
 
@@ -170,11 +185,13 @@ class NoteIs(msgspec.Struct, tag="note", tag_field="t", frozen=True):
 class RelayIs(msgspec.Struct, tag="relay-is", tag_field="t", frozen=True, omit_defaults=True):
     """Answer to AskRelay. life_s: how long the key is admitted; 0 = there is no relay, or it is full.
 
-    observers: OBSERVER_BYTES each, see `pack_observer`; empty: the server tells nobody its address.
+    observers: OBSERVER_BYTES each, see `pack_observer`; empty: the server tells nobody its address. at: the address of
+    this very node, where relay and observers are, when others answer to the name that was dialled; empty: that name.
     """
 
     life_s: int = 0
     observers: list[bytes] = []
+    at: str = ""
 
 
 class Refusal(StrEnum):
@@ -208,7 +225,7 @@ def explain_refusal(code: str) -> str:
 
 
 Request = Publish | Browse | Deposit | OpenInbox | ProveInbox | Taken | LeaveNote | OpenNote | ProveNote | AskRelay
-Answer = Published | Page | Deposited | Challenge | InboxOpen | Message | Noted | NoteIs | RelayIs
+Answer = Published | Page | Deposited | WorkWanted | Challenge | InboxOpen | Message | Noted | NoteIs | RelayIs
 
 
 class Role(StrEnum):
@@ -292,9 +309,10 @@ def decode_request(data: bytes | str) -> Request:
         case Browse(cursor=cursor, limit=limit):
             _require(len(cursor) <= limits.SIGNALING_CURSOR_BYTES, "cursor is too long")
             _require(1 <= limit <= limits.PAGE_LISTINGS, "page size out of range")
-        case Deposit(inbox=inbox, sealed=sealed):
+        case Deposit(inbox=inbox, sealed=sealed, work=work):
             _require(len(inbox) == INBOX_BYTES, "inbox has a wrong length")
             _require(len(sealed) == limits.KNOCK_BYTES, "sealed message has a wrong length")
+            _require(len(work) in {0, WORK_BYTES}, "work has a wrong length")
         case OpenInbox(inbox=inbox) | OpenNote(inbox=inbox):
             _require(len(inbox) == INBOX_BYTES, "inbox has a wrong length")
         case LeaveNote():
@@ -325,6 +343,9 @@ def decode_answer(data: bytes | str) -> Answer:
             _require(len(cursor) <= limits.SIGNALING_CURSOR_BYTES, "cursor is too long")
         case Challenge(nonce=nonce):
             _require(len(nonce) == CHALLENGE_BYTES, "challenge has a wrong length")
+        case WorkWanted(bits=bits, challenge=challenge):
+            _require(0 < bits <= BITS_MOST, "bits out of range")
+            _require(len(challenge) == CHALLENGE_BYTES, "challenge has a wrong length")
         case Message(sealed=sealed):
             _require(len(sealed) == limits.KNOCK_BYTES, "sealed message has a wrong length")
         case NoteIs(sealed=sealed):
@@ -332,7 +353,8 @@ def decode_answer(data: bytes | str) -> Answer:
         case Published(code=code, bits=bits):
             _require(len(code) <= limits.KNOCK_TEXT_CHARS, "code is too long")
             _require(0 <= bits <= BITS_MOST, "bits out of range")
-        case RelayIs(life_s=life_s, observers=observers):
+        case RelayIs(life_s=life_s, observers=observers, at=at):
+            _require(len(at) <= limits.SERVER_URL_CHARS, "address of a node is too long")
             _require(0 <= life_s <= limits.RELAY_LIFE_MOST_S, "life out of range")
             _require(len(observers) <= limits.OBSERVERS, "too many observers")
             _require(all(len(each) == OBSERVER_BYTES for each in observers), "observer has a wrong length")

@@ -14,11 +14,12 @@ from typing import Final, Self
 from backuppeer import limits
 from backuppeer.clock import Clock, SystemClock, format_time
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import LocalError, NoSignaling, PeerFault, Unavailable
+from backuppeer.errors import LocalError, NoSignaling
 from backuppeer.ids import PeerId
 from backuppeer.signaling.board import Acceptance, Board, ServerStatus
 from backuppeer.signaling.browse import BrowseResult, Browsing, OnRows
-from backuppeer.signaling.client import UNTRUSTED, InboxReader, OnMessage, Publication, deposit_at
+from backuppeer.signaling.client import UNTRUSTED, InboxReader, OnMessage, Publication
+from backuppeer.signaling.depositing import WANTS_WORK, OnWork, leave_message
 from backuppeer.signaling.health import HealthBook
 from backuppeer.signaling.merge import SeqMemory
 from backuppeer.signaling.messages import WRONG_CLOCK
@@ -171,38 +172,28 @@ class Pool:
             raise no_signaling("no signaling server answered", failures)
         return result
 
-    async def deposit(self, servers: Sequence[str], inbox: bytes, sealed: bytes) -> str:
+    async def deposit(
+        self, servers: Sequence[str], inbox: bytes, sealed: bytes, *, on_work: OnWork | None = None
+    ) -> str:
         """Leave KNOCK_BYTES sealed bytes in an inbox, at the first of `servers` that takes it; return its address.
 
         Own servers among them are tried first, in the order given: name first the one where the inbox is surely open,
         since no server says whether it knows an inbox. Others were named by a peer and are dialled only over `wss://`
         and never at an address literal or a local name: a listing is no way to make us probe somebody's network.
+        on_work: told of work for a flooded server, which is done where no other takes the message; None = do none.
 
         Raises:
-            NoSignaling: none of them could be reached.
+            NoSignaling: none of them could be reached, or took it.
             LocalError: `sealed` has another length.
 
         """
         if len(sealed) != limits.KNOCK_BYTES:
             raise LocalError(f"a deposit has {limits.KNOCK_BYTES} bytes, not {len(sealed)}")
-        failures: list[Acceptance] = []
-        for url in self._reachable(servers):
-            try:
-                await self._deposit_at(url, inbox, sealed)
-            except (Unavailable, PeerFault) as exc:
-                failures.append(Acceptance(url=url, accepted=False, error=exc.message))
-                self._note_deposit(url, connected=False, error=exc.message)
-            else:
-                self._note_deposit(url, connected=True, error="")
-                return url
-        raise no_signaling("no signaling server took the message", failures)
-
-    async def _deposit_at(self, url: str, inbox: bytes, sealed: bytes) -> None:
-        try:
-            async with asyncio.timeout(limits.DEPOSIT_S):
-                await deposit_at(url, inbox, sealed)
-        except TimeoutError as exc:
-            raise Unavailable(f"{url} did not answer within {limits.DEPOSIT_S:g} s") from exc
+        urls = self._reachable(servers)
+        tried = await leave_message(urls, inbox, sealed, on_work=on_work, on_outcome=self._note_deposit)
+        if tried and tried[-1].accepted:
+            return tried[-1].url
+        raise no_signaling("no signaling server took the message", tried)
 
     async def open_inbox(
         self, key: SigningKey, on_message: OnMessage, *, servers: Sequence[str] | None = None
@@ -326,9 +317,10 @@ class Pool:
             if was.connected != connected:
                 self._on_change()
 
-    def _note_deposit(self, url: str, *, connected: bool, error: str) -> None:
-        if url not in self._inboxes:  # else its lasting sockets tell, and a passing one must not speak for them
-            self._note(url, connected=connected, error=error)
+    def _note_deposit(self, outcome: Acceptance) -> None:
+        if outcome.url not in self._inboxes:  # else its lasting sockets tell, and a passing one must not speak for them
+            is_there = outcome.accepted or outcome.error == WANTS_WORK
+            self._note(outcome.url, connected=is_there, error=outcome.error)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -78,6 +78,13 @@ def is_safe_foreign(text: str) -> bool:
     return len(labels) > 1 and not is_literal and labels[-1] not in _LOCAL_SUFFIXES
 
 
+def may_lead_to(url: str, other: str) -> bool:
+    """Tell whether a server may send us on to another address: of the same host and scheme, or a safe foreign one."""
+    one, two = _split(url), _split(other)
+    is_same = one is not None and two is not None and (one.scheme, one.hostname) == (two.scheme, two.hostname)
+    return is_server_url(other) and (is_same or is_safe_foreign(other))
+
+
 def authority(url: str) -> str:
     """Return host and port of an address as the HTTP Host header says them: lower case, no default port.
 

@@ -1,23 +1,39 @@
-"""A publisher's work for servers that ask for a stamp (ADR 68): in threads, as much of it as we are willing to do.
+"""Work for servers that ask for it, of new keys (ADR 68) or for a message (ADR 83): in threads, within our limits.
 
 Knows: the clock, how many threads. Must not know: sockets, listings.
 """
 
 import asyncio
+import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
 from backuppeer.clock import Clock
-from backuppeer.crypto.stamp import DAY_MS, PUZZLES, day_of, holds, join_stamp, solve_puzzle, stamp_context
+from backuppeer.crypto.stamp import (
+    BITS_MOST,
+    DAY_MS,
+    PUZZLES,
+    TRIALS_A_LOOK,
+    day_of,
+    holds,
+    join_stamp,
+    join_work,
+    message_context,
+    solve_puzzle,
+    stamp_context,
+)
 from backuppeer.limits import CLOCK_SKEW_S, STAMP_BITS_MOST, STAMP_THREADS
 
 OnProving = Callable[[str, bool], None]
 """Called with (server address, whether the work goes on): when work for a server begins, and when it ends."""
 _PROVERS: Final = ThreadPoolExecutor(max_workers=STAMP_THREADS, thread_name_prefix="stamp")
 """Of their own: the threads of the loop serve the disk, and a stamp must not hold up a partner's packs."""
+_KNOCKERS: Final = ThreadPoolExecutor(max_workers=STAMP_THREADS, thread_name_prefix="knock-work")
+"""Of their own again: a person waits, and does not wait for an offer's stamps as well."""
 TOO_MUCH: Final = "it asks for more work of a new key than this program does"
 NOT_TAKEN: Final = "it does not take the work that it asked for"
 
@@ -46,12 +62,41 @@ def is_made(stamp: bytes, peer: bytes, server: str, bits: int, *, clock: Clock) 
 
 async def make_stamp(peer: bytes, server: str, bits: int, *, clock: Clock, work: Work | None = None) -> bytes:
     """Return a stamp for today; cancelled, its threads end within a millisecond. work: what was tried before."""
-    day, loop, work = clock.now_ms() // DAY_MS, asyncio.get_running_loop(), work or Work()
-    context, is_over = stamp_context(peer, server, day), threading.Event()
+    day, work = clock.now_ms() // DAY_MS, work or Work()
+    context = stamp_context(peer, server, day)
     if work.context != context:
         # A list of its own: threads of the work before may still write in theirs.
         work.context, work.nonces = context, [0] * PUZZLES
-    nonces = work.nonces
+    return join_stamp(day, await _solve_all(context, bits, nonces=work.nonces, threads=_PROVERS))
+
+
+async def make_work(challenge: bytes, inbox: bytes, server: str, *, bits: int) -> bytes:
+    """Return WORK_BYTES for one message; cancelled, its threads end within a millisecond."""
+    context = message_context(challenge, inbox, server)
+    return join_work(await _solve_all(context, bits, nonces=[0] * PUZZLES, threads=_KNOCKERS))
+
+
+async def estimate_s(bits: int) -> float:
+    """Return how long work of so many bits takes here on average, by a millisecond of it."""
+    looks = 0
+
+    def try_few() -> float:
+        def is_wanted(_: int) -> bool:
+            nonlocal looks
+            looks += 1
+            return looks == 1
+
+        began_s = time.perf_counter()
+        solve_puzzle(bytes(32), 0, BITS_MOST, is_wanted=is_wanted)
+        return (time.perf_counter() - began_s) / TRIALS_A_LOOK
+
+    trial_s = await asyncio.get_running_loop().run_in_executor(_KNOCKERS, try_few)
+    return PUZZLES * 2.0**bits * trial_s / min(STAMP_THREADS, os.cpu_count() or 1)
+
+
+async def _solve_all(context: bytes, bits: int, *, nonces: list[int], threads: ThreadPoolExecutor) -> list[int]:
+    """Solve all puzzles of a context, each from its nonce on; `nonces` follows what was tried."""
+    loop, is_over = asyncio.get_running_loop(), threading.Event()
 
     def solve(number: int) -> int | None:
         def is_wanted(start: int) -> bool:
@@ -63,10 +108,10 @@ async def make_stamp(peer: bytes, server: str, bits: int, *, clock: Clock, work:
         return found
 
     try:
-        found = await asyncio.gather(*(loop.run_in_executor(_PROVERS, solve, number) for number in range(PUZZLES)))
+        found = await asyncio.gather(*(loop.run_in_executor(threads, solve, number) for number in range(PUZZLES)))
     finally:
         is_over.set()
-    return join_stamp(day, [nonce for nonce in found if nonce is not None])
+    return [nonce for nonce in found if nonce is not None]
 
 
 def is_timely(day: int, now_ms: int) -> bool:

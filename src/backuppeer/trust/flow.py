@@ -59,28 +59,119 @@ def make_chart(pairs: Iterable[Pair[P]]) -> dict[P, dict[P, float]]:
     return chart
 
 
-def spread(viewer: P, pairs: Iterable[Pair[P]]) -> dict[P, float]:
-    """Return how much evidence reaches each peer by way of others; who gets none is left out.
+class Inflow(Generic[P]):
+    """What reaches peers from one viewer over a chart, kept up with it."""
 
-    What the viewer gives its own hosts is not in it: of them it has evidence of its own. Of several pairs of the same
-    two, the greatest counts, as one. Nothing flows to the viewer, or from a peer to itself.
-    """
-    return spread_over(make_chart(pairs), viewer)
+    def __init__(self, chart: Chart[P], viewer: P, *, closed: Collection[P] = ()) -> None:
+        """Find it. chart: read again in `update`; closed: to whom nothing flows, beside the viewer.
+
+        Costs what the pairs cost that something flows through, however many there are beside them.
+        """
+        self._chart, self._closed = chart, frozenset((viewer, *closed))
+        self._steps = tuple(_Step[P]() for _ in range(HOPS))
+        self._supply = {viewer: SUPPLY}
+        self.reached: dict[P, float] = {}
+        """How much reaches each peer by way of others; who gets none is left out. To be read alone."""
+        self.update((viewer,))
+
+    def update(self, owners: Iterable[P]) -> set[P]:
+        """Take in that the pairs of some owners changed in the chart; return whom more or less reaches than before."""
+        anew, changed = set(owners), set[P]()
+        supply, came = self._supply, set[P]()
+        for hop, step in enumerate(self._steps):
+            moved = [owner for owner in anew | came if step.pour(owner, self._share_out(owner, hop, supply))]
+            # What is left of its pairs for the next step is another amount, too.
+            anew.update(moved)
+            came = step.add_up()
+            changed |= came if hop else set()
+            supply = step.arrived
+        return {peer for peer in changed if self._gather(peer)}
+
+    def trace(self, viewer: P, target: P) -> list["Path[P]"]:
+        """Return the ways by which evidence reaches `target`, the widest first: together what `reached` says.
+
+        What leaves a peer is made of all that came to it, in the same parts.
+        """
+        ways, found = {viewer: [Path((viewer,), SUPPLY)]}, list["Path[P]"]()
+        for hop, step in enumerate(self._steps):
+            further: dict[P, list[Path[P]]] = {}
+            # Of the last step only what reaches the target is followed: all the others are as many as there are pairs.
+            into = (target,) if hop == HOPS - 1 else step.arrived
+            for host in into:
+                for owner, flow in step.into.get(host, {}).items():
+                    came = math.fsum(way.amount for way in ways[owner])
+                    steps = (Path((*way.peers, host), flow * way.amount / came) for way in ways[owner])
+                    further.setdefault(host, []).extend(steps)
+            ways = further
+            found += ways.get(target, []) if hop else []
+        return sorted(found, key=lambda way: -way.amount)
+
+    def _share_out(self, owner: P, hop: int, supply: Mapping[P, float]) -> dict[P, float]:
+        """Return what flows to each host of an owner at a step: by what its pairs can still carry."""
+        amount = supply.get(owner, 0.0) * (PASSED_ON if hop else 1.0)
+        if not amount:
+            return {}
+        left = {host: much for host, much in self._chart.get(owner, {}).items() if host not in self._closed}
+        for step in self._steps[:hop]:
+            for host, flow in step.out.get(owner, {}).items():
+                left[host] -= flow
+        total = math.fsum(left.values())
+        share = min(1.0, amount / total) if total > 0 else 0.0
+        return {host: flow for host, much in left.items() if (flow := much * share) > 0}
+
+    def _gather(self, peer: P) -> bool:
+        amount = math.fsum(step.arrived.get(peer, 0.0) for step in self._steps[1:])
+        if amount == self.reached.get(peer, 0.0):
+            return False
+        if amount:
+            self.reached[peer] = amount
+        else:
+            del self.reached[peer]
+        return True
 
 
-def spread_over(chart: Chart[P], viewer: P, *, closed: Collection[P] = ()) -> dict[P, float]:
-    """Return the same over a chart. closed: to whom nothing flows, beside the viewer.
+class _Step(Generic[P]):
+    """What flows at one step: out of each owner, into each host, and what arrived there in all; nothing is left out."""
 
-    Costs what the pairs cost that something flows through, however many there are beside them.
-    """
-    left = _Left(chart, {viewer, *closed})
-    reached: dict[P, float] = {}
-    flows = _pass_on({viewer: SUPPLY}, left)
-    for _ in range(HOPS - 1):
-        flows = _pass_on({peer: flow * PASSED_ON for peer, flow in flows.items()}, left)
-        for peer, flow in flows.items():
-            reached[peer] = reached.get(peer, 0.0) + flow
-    return reached
+    def __init__(self) -> None:
+        self.out: dict[P, dict[P, float]] = {}
+        self.into: dict[P, dict[P, float]] = {}
+        self.arrived: dict[P, float] = {}
+        self._stirred: set[P] = set()
+
+    def pour(self, owner: P, flows: dict[P, float]) -> bool:
+        """Let this flow out of an owner instead of what did; return whether that is another amount anywhere."""
+        before = self.out.get(owner, {})
+        if flows == before:
+            return False
+        for host in before.keys() - flows.keys():
+            del self.into[host][owner]
+            self._stirred.add(host)
+        for host, flow in flows.items():
+            if flow != before.get(host):
+                self.into.setdefault(host, {})[owner] = flow
+                self._stirred.add(host)
+        if flows:
+            self.out[owner] = flows
+        else:
+            del self.out[owner]
+        return True
+
+    def add_up(self) -> set[P]:
+        """Bring `arrived` up to date; return of whom it changed."""
+        stirred, self._stirred = self._stirred, set()
+        changed = set[P]()
+        for host in stirred:
+            flows = self.into[host]
+            amount = math.fsum(flows.values())
+            if amount != self.arrived.get(host, 0.0):
+                changed.add(host)
+            if flows:
+                self.arrived[host] = amount
+            else:
+                del self.into[host]
+                self.arrived.pop(host, None)
+        return changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,63 +182,10 @@ class Path(Generic[P]):
     amount: float
 
 
-def trace_over(chart: Chart[P], viewer: P, target: P, *, closed: Collection[P] = ()) -> list[Path[P]]:
-    """Return the ways by which evidence reaches `target`, the widest first: together what `spread_over` says.
+def spread(viewer: P, pairs: Iterable[Pair[P]]) -> dict[P, float]:
+    """Return how much evidence reaches each peer by way of others; who gets none is left out.
 
-    What leaves a peer is made of all that came to it, in the same parts.
+    What the viewer gives its own hosts is not in it: of them it has evidence of its own. Of several pairs of the same
+    two, the greatest counts, as one. Nothing flows to the viewer, or from a peer to itself.
     """
-    left = _Left(chart, {viewer, *closed})
-    ways, found = {viewer: [Path((viewer,), SUPPLY)]}, []
-    for hop in range(HOPS):
-        came = {peer: sum(way.amount for way in its) for peer, its in ways.items()}
-        flows: dict[P, dict[P, float]] = {}
-        _pass_on({peer: much * (PASSED_ON if hop else 1.0) for peer, much in came.items()}, left, flows)
-        # Of the last step only what reaches the target is followed: all the others are as many as there are pairs.
-        reached = flows if hop < HOPS - 1 else {peer: {target: to.get(target, 0.0)} for peer, to in flows.items()}
-        ways = _go_on(ways, came, reached)
-        found += ways.get(target, []) if hop else []
-    return sorted(found, key=lambda way: -way.amount)
-
-
-def _go_on(
-    ways: Mapping[P, list[Path[P]]], came: Mapping[P, float], flows: Mapping[P, Mapping[P, float]]
-) -> dict[P, list[Path[P]]]:
-    further: dict[P, list[Path[P]]] = {}
-    for peer, hosts in flows.items():
-        for host, flow in hosts.items():
-            if flow > 0:
-                steps = (Path((*way.peers, host), flow * way.amount / came[peer]) for way in ways[peer])
-                further.setdefault(host, []).extend(steps)
-    return further
-
-
-class _Left(Generic[P]):
-    """What the pairs of a chart can still carry; those of an owner are copied when they are first asked for."""
-
-    def __init__(self, chart: Chart[P], closed: Collection[P]) -> None:
-        self._chart, self._closed = chart, closed
-        self._left: dict[P, dict[P, float]] = {}
-
-    def of(self, owner: P) -> dict[P, float]:
-        """Return the hosts of an owner, to be changed in place."""
-        if owner not in self._left:
-            hosts = self._chart.get(owner, {})
-            self._left[owner] = {host: much for host, much in hosts.items() if host not in self._closed}
-        return self._left[owner]
-
-
-def _pass_on(
-    supplies: Mapping[P, float], left: _Left[P], flows: dict[P, dict[P, float]] | None = None
-) -> dict[P, float]:
-    """Return what comes out one step on, and take it from what the pairs can still carry; `flows`: filled by pair."""
-    arrived: dict[P, float] = {}
-    for peer, supply in supplies.items():
-        hosts = left.of(peer)
-        share = min(1.0, supply / total) if (total := sum(hosts.values())) > 0 else 0.0
-        for host, capacity in hosts.items():
-            flow = capacity * share
-            arrived[host] = arrived.get(host, 0.0) + flow
-            hosts[host] = capacity - flow
-            if flows is not None:
-                flows.setdefault(peer, {})[host] = flow
-    return arrived
+    return Inflow(make_chart(pairs), viewer).reached

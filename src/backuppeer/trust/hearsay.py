@@ -15,7 +15,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
-from backuppeer.trust.flow import VOUCH_MOST, Chart, Pair, Path, make_chart, pair_capacity, spread_over, trace_over
+from backuppeer.trust.flow import VOUCH_MOST, Chart, Inflow, Pair, Path, make_chart, pair_capacity
 from backuppeer.trust.score import Evidence
 
 ONE_SIDED_SHARE: Final = 0.1
@@ -51,8 +51,7 @@ class Heard(NamedTuple):
     beta: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Against(Generic[P]):
+class _Against(NamedTuple, Generic[P]):
     """Where claims about a host arrive: a dead end, so that a claim is passed on to nobody."""
 
     host: P
@@ -74,23 +73,39 @@ def hear(viewer: P, words: Iterable[Word[P]]) -> dict[P, Heard]:
 
 def hear_over(viewer: P, chart: Chart[Place[P]]) -> dict[P, Heard]:
     """Return the same from a chart. Claims about the viewer take nothing from what is said of others."""
-    praise: dict[P, float] = {}
-    claims: dict[P, float] = {}
-    for place, amount in spread_over(chart, viewer, closed=(_Against(viewer),)).items():
-        if isinstance(place, _Against):
-            claims[place.host] = amount
-        else:
-            praise[place] = amount
-    found = {host: Heard(amount, claims.pop(host, 0.0)) for host, amount in praise.items()}
-    return found | {host: Heard(0.0, amount) for host, amount in claims.items()}
+    return Reception(viewer, chart).heard
 
 
-def trace(viewer: P, chart: Chart[Place[P]], host: P) -> tuple[list[Path[P]], list[Path[P]]]:
-    """Return the ways by which praise reaches a host, and those by which claims do; the widest first."""
-    closed = (_Against(viewer),)
-    praise = trace_over(chart, viewer, host, closed=closed)
-    claims = trace_over(chart, viewer, _Against(host), closed=closed)
-    return _in_names(praise), _in_names(claims)
+class Reception(Generic[P]):
+    """What reaches a viewer over a chart, kept up with it: what `hear_over` finds, to the last bit."""
+
+    def __init__(self, viewer: P, chart: Chart[Place[P]]) -> None:
+        """Find it; chart: read again in `update`."""
+        self._viewer = viewer
+        self._inflow: Inflow[Place[P]] = Inflow(chart, viewer, closed=(_Against(viewer),))
+        self.heard: dict[P, Heard] = {}
+        """The evidence that reaches each host; who gets none is left out. To be read alone."""
+        self._take(self._inflow.reached)
+
+    def update(self, owners: Iterable[P]) -> set[P]:
+        """Take in that what some owners say changed in the chart; return of which hosts something else is heard."""
+        return self._take(self._inflow.update(owners))
+
+    def trace(self, host: P) -> tuple[list[Path[P]], list[Path[P]]]:
+        """Return the ways by which praise reaches a host, and those by which claims do; the widest first."""
+        praise, claims = (self._inflow.trace(self._viewer, place) for place in (host, _Against(host)))
+        return _in_names(praise), _in_names(claims)
+
+    def _take(self, places: Iterable[Place[P]]) -> set[P]:
+        reached = self._inflow.reached
+        hosts = {place.host if isinstance(place, _Against) else place for place in places}
+        for host in hosts:
+            heard = Heard(reached.get(host, 0.0), reached.get(_Against(host), 0.0))
+            if any(heard):
+                self.heard[host] = heard
+            else:
+                self.heard.pop(host, None)
+        return hosts
 
 
 def _in_names(ways: Iterable[Path[Place[P]]]) -> list[Path[P]]:

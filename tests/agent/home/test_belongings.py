@@ -7,6 +7,7 @@ from agent.loops import SetClock
 from backuppeer.agent.home.belongings import (
     Belongings,
     KnownAgreement,
+    KnownLine,
     collect_belongings,
     read_belongings,
     settle_in,
@@ -19,6 +20,7 @@ from backuppeer.agent.home.keyfile import Custody
 from backuppeer.agent.home.keyring import create_identity, give_up_writing, load_keys, recover_identity
 from backuppeer.agent.home.sealing import seal_working
 from backuppeer.agent.home.state import State
+from backuppeer.agent.home.successions import Heir
 from backuppeer.crypto.custody import Stretch, seal_by_passphrase
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.keys import derive_heir
@@ -26,6 +28,7 @@ from backuppeer.errors import BackupPeerError, DamagedStateError, ExitCode, Loca
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
 from backuppeer.limits import EXPORT_BYTES, SUCCESSION_STEPS
 from backuppeer.proof.statements import ZERO_HASH, Agreement, sign_statement
+from backuppeer.proof.succession import Succession
 
 MASTER = bytes(range(32))
 PASSPHRASE = b"correct horse battery"
@@ -218,3 +221,50 @@ def test_a_file_that_is_there_or_can_not_be_written_is_told_and_left_alone(home,
     assert there.read_text() == "mine"
     with pytest.raises(LocalError, match="can't be written"):
         write_belongings(tmp_path / "no" / "such", collect(home), PASSPHRASE, stretch=CHEAP)
+
+
+def line(old, new, *, generation=2):
+    said = Succession(
+        authority=HOST.public, old=PeerId(old.public), new=PeerId(new.public), generation=generation, time_ms=1
+    )
+    return Heir(said.old, said.new, HOST.public, generation, sign_statement(said, HOST, new), 7)
+
+
+def test_whom_a_home_follows_as_whom_is_moved_with_it_doubts_and_all(home, agreed, tmp_path):
+    first, second, rival = (SigningKey.from_seed(bytes([number]) * 32) for number in (4, 5, 6))
+    state = State(home.state)
+    state.successions.put(line(HOST, first))
+    state.successions.put(line(first, second, generation=3))
+    state.successions.contest(PeerId(first.public), PeerId(rival.public), line(first, rival, generation=3).signed, 8)
+    kept = state.successions.list_all()
+    state.close()
+    write_belongings(tmp_path / "file", collect(home), PASSPHRASE, stretch=CHEAP)
+    assert (tmp_path / "file").read_bytes()[8] == 3, "a program of before would know them by ids that are out of use"
+    other = Home(tmp_path / "other")
+    settle_in(other, read_belongings(tmp_path / "file", PASSPHRASE))
+    moved = State(other.state)
+    assert moved.successions.list_all() == kept
+    assert len(kept) == 2
+    assert moved.successions.newest(PeerId(HOST.public)) == second.public
+    moved.close()
+
+
+def test_a_succession_in_a_file_that_nobody_signed_is_refused(home, agreed, tmp_path):
+    good, file = collect(home), tmp_path / "file"
+    true = line(HOST, SigningKey.from_seed(bytes(32)))
+    bad = (
+        true._replace(signed=true.signed[:-1] + bytes([true.signed[-1] ^ 1])),
+        true._replace(new=PeerId(bytes(32))),
+        true._replace(generation=9),
+        true._replace(rival=PeerId(bytes(32))),
+        true._replace(rival_signed=true.signed),
+    )
+    front = FRONT[:-1] + b"\3"
+    for one in bad:
+        plain = spoil(good, lines=[KnownLine(*one)])
+        file.write_bytes(front + seal_by_passphrase(plain, PASSPHRASE, bound=front, stretch=CHEAP))
+        with pytest.raises(DamagedStateError):
+            read_belongings(file, PASSPHRASE)
+    plain = spoil(good, lines=[KnownLine(*true)])
+    file.write_bytes(front + seal_by_passphrase(plain, PASSPHRASE, bound=front, stretch=CHEAP))
+    assert len(read_belongings(file, PASSPHRASE).lines) == 1

@@ -119,11 +119,11 @@ def test_a_set_without_rules_has_none():
         ("hourly", Schedule(every_s=3600)),
         ("every 6h", Schedule(every_s=21600)),
         ("Every  15m", Schedule(every_s=900)),
-        ("daily", Schedule(every_s=86400)),
-        ("daily 3:05", Schedule(every_s=86400, minute=185)),
-        ("weekly", Schedule(weekday=0)),
+        ("daily", Schedule(minute=0)),
+        ("daily 3:05", Schedule(minute=185)),
+        ("weekly", Schedule(minute=0, weekday=0)),
         ("weekly Sunday 23:59", Schedule(weekday=6, minute=1439)),
-        ("monthly 28 00:00", Schedule(day=28)),
+        ("monthly 28 00:00", Schedule(minute=0, day=28)),
     ],
 )
 def test_schedules_are_read_as_people_write_them(text, meant):

@@ -13,7 +13,7 @@ from backuppeer.agent.home.identity_alarms import Sort, list_alarms
 from backuppeer.agent.home.records import Direction
 from backuppeer.agent.host.hosting import Hosting
 from backuppeer.agent.host.inviting import Inviting
-from backuppeer.agent.peers import knocking
+from backuppeer.agent.peers import delivering
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.partners import Whereabouts
 from backuppeer.errors import AuthenticationFault, NoSignaling, PeerUnreachable, RefusedError
@@ -267,8 +267,10 @@ def test_the_same_slot_offered_again_has_new_keys_and_its_invites_lead_there(hou
         async with street(house, owner) as (served, side, guest):
             text, _ = await side.invite()
             await side.hosting.withdraw()
-            with pytest.raises(PeerUnreachable, match="did not answer"):
-                await guest.come(text, [served.url])
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(delivering, "KNOCK_REPLY_S", 0.2)
+                with pytest.raises(PeerUnreachable, match="did not answer"):
+                    await guest.come(text, [served.url])
             await side.offer(served.url)
             house.clock.ms += 1000
             served.clock.ms = house.clock.ms
@@ -276,9 +278,7 @@ def test_the_same_slot_offered_again_has_new_keys_and_its_invites_lead_there(hou
             verdict, _ = await guest.come(text, [served.url])
             assert verdict is Verdict.ACCEPTED
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(knocking, "KNOCK_REPLY_S", 0.2)
-        run(story())
+    run(story())
 
 
 def test_an_invite_that_no_server_took_is_not_given_away(house, owner):

@@ -305,7 +305,7 @@ def test_a_policy_makes_so_many_agreements_and_then_asks_the_person(house, owner
 
 def test_an_agent_takes_the_descriptors_it_may_have():
     script = (
-        "import resource as r; from backuppeer.cli.serve import use_descriptors;"
+        "import resource as r; from backuppeer.cli.descriptors import use_descriptors;"
         "r.setrlimit(r.RLIMIT_NOFILE, (256, r.getrlimit(r.RLIMIT_NOFILE)[1]));"
         "use_descriptors(); print(r.getrlimit(r.RLIMIT_NOFILE)[0])"
     )

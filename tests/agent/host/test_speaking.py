@@ -13,11 +13,12 @@ from backuppeer.agent.peers.spoken import Saying
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, NoSignaling, PeerUnreachable, Unavailable
 from backuppeer.ids import PeerId
-from backuppeer.limits import KNOCK_BYTES, NAMEPLATE_TRIES, NAMEPLATES, NOTE_BYTES, SPOKEN_S
-from backuppeer.signaling.client import deposit_at
+from backuppeer.limits import KNOCK_BYTES, LOAD_WINDOW_S, NAMEPLATE_TRIES, NAMEPLATES, NOTE_BYTES, SPOKEN_S
+from backuppeer.signaling.depositing import deposit_at
 from backuppeer.signaling.invite import Invite, format_invite
 from backuppeer.signaling.nameplate import Plate, SpokenCode, seal_plate
 from backuppeer.signaling.postbox import leave_note
+from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.notes import MemoryNotes
 from backuppeer.signaling.servers import authority
 from signaling.kit import TurnedClock, dead_url, run, serving
@@ -133,6 +134,19 @@ def test_junk_in_the_hosts_inbox_is_no_guess():
         async with serving() as served, waiting(served.url) as (code, host):
             inbox = [record for record in served.engine.record if isinstance(record, bytes)][-1]
             await deposit_at(served.url, inbox, bytes(KNOCK_BYTES))
+            assert await say(code, served.url) == INVITE
+            assert await host == GUEST.public
+
+    run(story())
+
+
+def test_who_fills_the_inbox_of_a_code_makes_its_guest_work_and_keeps_nobody_out():
+    async def story():
+        caps = Caps(load_messages_per_s=1 / LOAD_WINDOW_S)
+        async with serving(caps) as served, waiting(served.url) as (code, host):
+            inbox = [record for record in served.engine.record if isinstance(record, bytes)][-1]
+            assert await deposit_at(served.url, inbox, bytes(KNOCK_BYTES))
+            assert not await deposit_at(served.url, inbox, bytes(KNOCK_BYTES))
             assert await say(code, served.url) == INVITE
             assert await host == GUEST.public
 

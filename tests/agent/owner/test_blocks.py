@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backuppeer.agent.owner.fetch import RecentSpans, Span, plan_blocks
+from backuppeer.agent.owner.spans import RecentSpans, Span, plan_blocks
 from backuppeer.errors import IntegrityFault
 from backuppeer.ids import StoredId
 from backuppeer.limits import BLOCK_BYTES, LEAF_BYTES, PACK_TARGET_BYTES

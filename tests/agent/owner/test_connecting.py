@@ -28,10 +28,13 @@ class Door:
     """Stands where Knocking is: answers as told, and notes the knocks."""
 
     def __init__(self, answer):
-        self.answer, self.knocks = answer, []
+        self.answer, self.knocks, self.work_s = answer, [], 0.0
 
-    async def knock(self, record, servers):
+    async def knock(self, record, servers, *, on_work):
         self.knocks.append(record)
+        if self.work_s:
+            await on_work("wss://two.example:8443", self.work_s)
+            await on_work("wss://two.example:8443", 0.0)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -113,6 +116,23 @@ def test_an_owner_that_lost_its_state_takes_up_the_agreement_that_the_host_hands
             assert len(house.premises.leases_of(owner.peer)) == 1, "and no second one is made"
 
     asyncio.run(scenario())
+
+
+def test_who_waits_is_told_that_a_busy_server_makes_their_computer_work(house, owner):
+    said = []
+
+    async def hear(state, text):
+        said.append((state, text))
+
+    async def scenario():
+        door = Door((Verdict.PENDING, None))
+        door.work_s = 2.9
+        with pytest.raises(PendingError):
+            await connecting(owner, door, clock=VirtualClock()).connect(house.peer, wanting(house, wait_s=5), [], hear)
+
+    play(scenario())
+    assert [state for state, _ in said] == ["knocking", "working", "knocking", "waiting"]
+    assert said[1][1] == "two.example:8443 is busy: working 3 s to be heard"
 
 
 def blind_once(look_up):

@@ -1,6 +1,7 @@
 """Hosts heard side by side: a slow one holds up nobody, and what it costs to be slow is bounded."""
 
 import asyncio
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,15 @@ from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter
 from backuppeer.errors import PeerUnreachable, RefusedError
 from backuppeer.ids import AgreementId, StoredId
-from backuppeer.limits import HEAR_S, REFRESH_PACK_S, REFRESH_ROW_S, REFRESH_S, SILENT_LEAST_S, WITNESS_S
+from backuppeer.limits import (
+    HEAR_S,
+    REFRESH_PACK_S,
+    REFRESH_ROW_S,
+    REFRESH_S,
+    RETRY_BUDGET_S,
+    SILENT_LEAST_S,
+    WITNESS_S,
+)
 from backuppeer.shares.ledger import Copy
 from backuppeer.wire.messages import HeadIs, PackList, PackRow
 
@@ -199,6 +208,22 @@ class Hushed:
     def take_head(self, partner, *_):
         self.taken.append(partner.name)
 
+    def lacks(self):
+        """Lack something that nobody who is there can give; `waited`: how long it was waited for in the end."""
+        self.waited, self.unread = [], set()
+        self.repository = SimpleNamespace(ledger=SimpleNamespace(count=lambda: 1))
+
+    def is_whole(self):
+        return False
+
+    async def refresh(self, *_):
+        return True
+
+    async def ensure_whole(self, *, patient=True, wait_s=None):
+        if patient:
+            self.waited.append(wait_s)
+        return ["something"]
+
 
 @pytest.mark.parametrize(
     ("rest_s", "wait_s", "ends_s", "told"),
@@ -222,6 +247,29 @@ def test_hosts_that_do_not_show_their_heads_are_waited_for_side_by_side(rest_s, 
     assert play(scenario()) == (ends_s, [partners[1]])
     assert vault.taken == ["b"]
     assert failed == told
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "left_s"),
+    [
+        (None, RETRY_BUDGET_S - WITNESS_S - HEAR_S),
+        (10.0, 0.0),
+        (3600.0, 3600 - WITNESS_S - HEAR_S),
+        (math.inf, math.inf),
+    ],
+)
+def test_who_was_waited_for_while_heads_were_asked_for_is_not_waited_for_all_over_again(wait_s, left_s):
+    vault = Hushed("b")
+    vault.lacks()
+    partners = [Partner(AgreementId(name.encode() * 16), None, name, None) for name in "ab"]
+
+    async def scenario():
+        meeting = Meeting(vault, SimpleNamespace(begin=lambda *_, **__: None), lambda *_: None, wait_s=wait_s)
+        await meeting.mend(partners)
+        return meeting.away
+
+    assert play(scenario()) == {partners[0].agreement}
+    assert vault.waited == [pytest.approx(left_s)]
 
 
 def test_a_host_whose_list_was_not_read_to_its_end_is_read_before_its_packs_are_given_up(

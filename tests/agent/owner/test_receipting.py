@@ -3,22 +3,24 @@
 import asyncio
 import threading
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
 from agent.estates import Estate
 from agent.hosted import hosted
-from agent.loops import SetClock
+from agent.loops import SetClock, VirtualClock
+from agent.loops import play as play_virtually
 from backuppeer.agent.host.receipting import Countersigning
 from backuppeer.agent.owner.receipting import Receipting, judge_month
 from backuppeer.agent.repute.gaps import Gaps, note_recovered
 from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.shelves import Keep
 from backuppeer.errors import NotFoundError, PeerFault, ProtocolViolation, RefusedError
-from backuppeer.ids import AgreementId
-from backuppeer.limits import GIB
+from backuppeer.ids import AgreementId, RepositoryId
+from backuppeer.limits import GIB, MONTH_END_JITTER_S, MONTH_END_LOOK_S
 from backuppeer.proof.receipts import MONTH_MS, begin_of, open_receipt, propose_receipt
-from backuppeer.proof.statements import Agreement, peek_statement
+from backuppeer.proof.statements import ZERO_HASH, Agreement, peek_statement, sign_statement
 from backuppeer.trust.evidence import DayCount, Kind, Observation
 from backuppeer.wire.receipts import GetMyReceipts, MyReceiptsAre, ProposeReceipt, ReceiptSigned
 
@@ -160,6 +162,81 @@ def test_nobody_signs_for_a_month_in_which_nothing_was_shown_and_a_claim_is_the_
         assert sides.mine.own(Keep.OWNER)[0].said.since_ms == begin_of(START, 3)
 
     play(story)
+
+
+def test_a_month_that_ends_within_an_open_session_is_signed_in_it_and_not_before(play):
+    async def story(sides, part):
+        signed, end_ms, asked = asyncio.Event(), begin_of(START, 2), []
+        sides.receipting.pick = lambda least, most: asked.append((least, most)) or 0.01
+
+        async def settle():
+            await sides.settle()
+            signed.set()
+
+        sides.saw(Kind.AUDITED, 1)
+        sides.clock.ms = end_ms - 10
+        async with asyncio.TaskGroup() as group:
+            attending = group.create_task(sides.receipting.attend(sides.link.session, settle))
+            for ms in (end_ms - 5, end_ms + 9):  # it is looked at in between: the timers of 20 ms and less are real
+                sides.clock.ms = ms
+                await passing(sides)
+                assert not signed.is_set()
+            sides.clock.ms = end_ms + 10
+            await signed.wait()
+            assert [shown.said.number for shown in sides.mine.own(Keep.OWNER) if shown.is_cosigned] == [1]
+            assert part.shelf.own(Keep.HOST) == sides.mine.own(Keep.OWNER)
+            assert asked == [(0, MONTH_END_JITTER_S)]
+            # The next month's end is a month away; the session's is now.
+            await sides.link.session.end()
+            await attending
+
+    play(story)
+
+
+async def passing(sides):
+    """Return when the clock was looked at twice."""
+    looks, looked = sides.clock.now_ms, asyncio.Event()
+    count = 0
+
+    def look():
+        nonlocal count
+        count += 1
+        if count == 2:
+            looked.set()
+        return looks()
+
+    sides.clock.now_ms = look
+    await looked.wait()
+    del sides.clock.now_ms
+
+
+def test_an_agreement_made_within_a_session_is_attended_to_in_virtual_time(owner, house):
+    agreed, settled, clock = [], [], VirtualClock()
+    said = Agreement(
+        agreement=AGREEMENT, revision=1, previous=ZERO_HASH, owner=owner.peer, host=house.peer, authority=bytes(32),
+        repository=RepositoryId(bytes(16)), size_bytes=1, start_ms=START, term_s=60, lock_s=30, availability=0,
+        notice_s=20,
+    )  # fmt: skip
+    signed = sign_statement(said, owner.keys.identity, house.identity)
+    state = SimpleNamespace(agreements=lambda: [(AGREEMENT, house.peer, one) for one in agreed])
+    receipting = Receipting(state, None, None, shelf=None, gaps=None, clock=clock)
+    receipting.pick = lambda _, most: most
+
+    async def story():
+        session = SimpleNamespace(peer=house.peer, ended=asyncio.Event())
+
+        async def settle():
+            settled.append(clock.now_ms())
+            if len(settled) == 2:
+                session.ended.set()
+
+        loop = asyncio.get_running_loop()
+        loop.call_later(1.5 * MONTH_END_LOOK_S, agreed.append, signed)
+        await receipting.attend(session, settle)
+
+    play_virtually(story())
+    late_ms = MONTH_END_JITTER_S * 1000
+    assert settled == [START + MONTH_MS + late_ms, START + 2 * MONTH_MS + late_ms]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What a home carries along with its snapshots, and what another home takes back of it."""
 
+from functools import partial
+
 import msgspec
 import pytest
 
@@ -8,15 +10,21 @@ from backuppeer.agent.home.handover import Opener, begin_succession, follow_succ
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import create_identity, load_keys, recover_identity
 from backuppeer.agent.home.state import State
+from backuppeer.agent.host.authorities import find_authority
+from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.owner.selfset import NAME, SelfSet, TakenBack, find_newest
+from backuppeer.agent.repute.heirlooms import follow_carried
+from backuppeer.agent.repute.heirs import Heirs
 from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.shelves import Keep
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.crypto.identity import SigningKey
+from backuppeer.errors import AuthenticationFault
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, SnapshotId
-from backuppeer.limits import EXTENSION_BYTES, GIB, SELF_SET_PEERS
+from backuppeer.limits import EXTENSION_BYTES, GIB, SELF_SET_PEERS, SUCCESSIONS_TOLD
 from backuppeer.proof.receipts import Receipt, open_receipt, propose_receipt
 from backuppeer.proof.statements import ZERO_HASH, Agreement, add_signature, peek_statement, sign_statement
+from backuppeer.proof.succession import HOST_AUTHORITY, Succession
 from backuppeer.repo.snapshot import Snapshot, encode_snapshot
 from backuppeer.trust.evidence import EvidenceLog, Kind, Observation
 
@@ -38,12 +46,16 @@ class House:
         self.evidence = EvidenceLog(folder / "evidence.db")
         self.standing = Standing(self.state, self.evidence, SetClock())
         self.set = SelfSet(self.home, self.state, self.standing, self.keys)
+        self.heirs = Heirs(self.state, self.evidence.lines, SetClock())
+        premises = Premises(self.state, self.keys.identity, SetClock())
+        self.set.follow = partial(follow_carried, self.heirs, partial(find_authority, self.state, premises))
 
-    def agree(self, host, *, number=0):
+    def agree(self, host, *, number=0, authority=b""):
         said = Agreement(
             agreement=AgreementId(bytes([number]) * 16), revision=1, previous=ZERO_HASH, owner=self.keys.peer,
             host=PeerId(host.public), authority=self.keys.authority, repository=RepositoryId(bytes(16)),
             size_bytes=10**9, start_ms=5, term_s=60, lock_s=30, availability=900, notice_s=20,
+            ext={HOST_AUTHORITY: authority} if authority else {},
         )  # fmt: skip
         self.state.put_agreement(said.agreement, said.host, sign_statement(said, self.keys.identity, host))
 
@@ -225,3 +237,65 @@ def test_own_receipts_travel_and_come_back(house, heir, tmp_path, is_followed):
     assert shelves[1].own(Keep.OWNER) == [both]
     for shelf in shelves:
         shelf.close()
+
+
+WORDS, THIEF = SigningKey.from_seed(b"w" * 32), SigningKey.from_seed(b"t" * 32)
+NEWER = [SigningKey.from_seed(bytes([40 + number]) * 32) for number in range(3)]
+
+
+def succeed(old, new, *, by=WORDS, generation=2):
+    said = Succession(
+        authority=by.public, old=PeerId(old.public), new=PeerId(new.public), generation=generation, time_ms=1
+    )
+    return sign_statement(said, by, new)
+
+
+def carry(house, heir):
+    heir.set.take_back(house.set.collect(NOW_MS), NOW_MS)
+    return [(one.old, one.new) for one in heir.state.successions.list_all()]
+
+
+def test_who_hosts_went_on_as_is_known_again_with_what_was_seen_of_them_before(house, heir):
+    old, new, newest = HOSTS[1], *NEWER[:2]
+    house.agree(old, number=1, authority=WORDS.public)
+    house.state.meet(PeerId(old.public), 9, alias="bob")
+    house.saw(PeerId(old.public), Kind.INTEGRITY_FAULT, age=3)
+    house.heirs.take(succeed(old, new), WORDS.public)
+    house.heirs.take(succeed(new, newest, generation=3), WORDS.public)
+    ids = [PeerId(key.public) for key in (old, new, newest)]
+    assert carry(house, heir) == [(ids[0], ids[1]), (ids[1], ids[2])]
+    assert heir.state.peer(ids[2]).alias == "bob"
+    assert heir.standing.has_failed(ids[2])
+    assert carry(house, heir) == [(ids[0], ids[1]), (ids[1], ids[2])], "twice changes nothing"
+
+
+def test_two_heirs_are_in_doubt_again(house, heir):
+    house.agree(HOSTS[1], number=1, authority=WORDS.public)
+    house.heirs.take(succeed(HOSTS[1], NEWER[0]), WORDS.public)
+    with pytest.raises(AuthenticationFault):
+        house.heirs.take(succeed(HOSTS[1], NEWER[1]), WORDS.public)
+    carry(house, heir)
+    assert heir.heirs.is_contested(PeerId(NEWER[0].public))
+
+
+@pytest.mark.parametrize("authority", [b"", THIEF.public])
+def test_a_succession_that_no_agreement_vouches_for_is_not_followed(house, heir, authority):
+    house.agree(HOSTS[1], number=1, authority=authority)
+    house.heirs.take(succeed(HOSTS[1], NEWER[0]), WORDS.public)
+    assert carry(house, heir) == []
+
+
+def test_nobody_known_by_another_authority_is_taken_for_an_heir(house, heir):
+    house.agree(HOSTS[1], number=1, authority=WORDS.public)
+    house.agree(NEWER[0], number=2, authority=THIEF.public)
+    house.heirs.take(succeed(HOSTS[1], NEWER[0]), WORDS.public)
+    assert carry(house, heir) == []
+
+
+def test_junk_among_successions_is_passed_over_and_no_more_than_a_bound_are_looked_at(house):
+    house.agree(HOSTS[1], number=1, authority=WORDS.public)
+    good = succeed(HOSTS[1], NEWER[0])
+    assert house.set.follow([b"", b"junk", good[:-1] + b"x", good]) == 1
+    again = [b"junk"] * (2 * SUCCESSIONS_TOLD)
+    assert house.set.follow([*again[1:], good]) == 1
+    assert house.set.follow([*again, good]) == 0

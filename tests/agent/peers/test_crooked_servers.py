@@ -19,7 +19,7 @@ from agent.houses import offer
 from backuppeer import limits
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.host.hosting import Hosting
-from backuppeer.agent.peers import knocking as knocking_module
+from backuppeer.agent.peers import delivering
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.partners import Whereabouts
@@ -89,8 +89,8 @@ def _soon(monkeypatch):
     monkeypatch.setattr(limits, "SERVER_CONNECT_S", 1.5)
     monkeypatch.setattr(limits, "SERVER_CLOSE_S", 0.2)
     monkeypatch.setattr(limits, "RECONNECT_MAX_S", 0.01)
-    monkeypatch.setattr(knocking_module, "KNOCK_REPLY_S", 5.0)
-    monkeypatch.setattr(knocking_module, "KNOCK_NEXT_S", 0.2)
+    monkeypatch.setattr(delivering, "KNOCK_REPLY_S", 5.0)
+    monkeypatch.setattr(delivering, "KNOCK_NEXT_S", 0.2)
     monkeypatch.setitem(Pool.publish.__kwdefaults__, "within_s", 1.0)
     monkeypatch.setitem(Pool.withdraw.__kwdefaults__, "within_s", 0.5)
     monkeypatch.setitem(client.Link.ask.__kwdefaults__, "timeout_s", 1.5)

@@ -14,7 +14,7 @@ from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import NoSignaling, PeerUnreachable, RefusedError
-from backuppeer.limits import KNOCK_LIFE_S, KNOCK_REPLY_S, KNOCK_SERVERS
+from backuppeer.limits import KNOCK_LIFE_S, KNOCK_REPLY_S, KNOCK_SERVERS, KNOCK_WORK_S
 from backuppeer.proof.revisions import Wish
 from backuppeer.signaling.knock import OFFERS_OTHER, UNTRUSTED, KnockReply, Verdict, open_knock
 from backuppeer.signaling.listing import open_listing
@@ -50,8 +50,9 @@ class DeafPool:
 
         return Handle()
 
-    async def deposit(self, servers, _inbox, sealed):
-        self.deposits.append((servers, sealed))
+    async def deposit(self, servers, _inbox, sealed, *, on_work):
+        self.deposits.append((servers[0], sealed))
+        return servers[0]
 
 
 async def find_none(owner, house, size_bytes):
@@ -150,7 +151,7 @@ def test_a_host_that_has_not_heard_of_a_new_identity_is_knocked_at_as_the_old_on
 
 def test_a_knock_without_reply_goes_to_the_next_server_too_in_the_same_bytes(deaf):
     play(deaf.knock(deaf.begin()))
-    assert [servers for servers, _ in DeafPool.deposits] == [[url] for url in SERVERS[:KNOCK_SERVERS]]
+    assert [server for server, _ in DeafPool.deposits] == SERVERS[:KNOCK_SERVERS]
     assert len({sealed for _, sealed in DeafPool.deposits}) == 1
 
 
@@ -165,22 +166,39 @@ def test_the_next_knock_goes_where_none_was_left_without_a_reply(deaf):
 
 
 def test_a_server_that_takes_no_message_is_passed_over_at_once_and_all_of_them_are_an_error(deaf, monkeypatch):
-    async def deposit(self, servers, _inbox, sealed):
-        if servers[0] in refusing:
+    async def deposit(self, servers, _inbox, sealed, *, on_work):
+        taking = [url for url in servers if url not in refusing]
+        if not taking:
             raise NoSignaling(f"{servers[0]} hangs")
-        self.deposits.append((servers, sealed))
+        self.deposits.append((taking[0], sealed))
+        return taking[0]
 
     refusing = {SERVERS[0]}
     monkeypatch.setattr(DeafPool, "deposit", deposit)
 
     async def scenario():
         await deaf.knock(deaf.begin())
-        assert [servers for servers, _ in DeafPool.deposits] == [[SERVERS[1]]]
+        assert [server for server, _ in DeafPool.deposits] == [SERVERS[1]]
         refusing.update(SERVERS)
         with pytest.raises(NoSignaling):
             await deaf.knock(deaf.begin())
         assert asyncio.get_running_loop().time() == KNOCK_REPLY_S
 
+    play(scenario())
+
+
+def test_work_for_a_flooded_server_is_no_part_of_the_time_that_a_reply_may_take(deaf, monkeypatch):
+    async def deposit(self, servers, _inbox, _sealed, *, on_work):
+        await on_work(servers[0], 3.0)
+        await asyncio.sleep(KNOCK_WORK_S)
+        await on_work(servers[0], 0.0)
+        await asyncio.Event().wait()
+
+    async def scenario():
+        await deaf.knock(deaf.begin())
+        assert asyncio.get_running_loop().time() == KNOCK_WORK_S + KNOCK_REPLY_S
+
+    monkeypatch.setattr(DeafPool, "deposit", deposit)
     play(scenario())
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from agent.loops import START_MS, SetClock
@@ -14,6 +15,7 @@ from backuppeer.agent.repute.explaining import Regard
 from backuppeer.control.api import BrowseRequest
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.ids import PeerId, shorten_peer_id
+from backuppeer.limits import BROWSE_SLICE_ROWS
 from backuppeer.signaling.listing import open_listing
 from signaling.kit import Host
 
@@ -67,3 +69,59 @@ def test_beyond_the_cap_those_heard_of_least_recently_go_and_those_shown_stay_lo
     assert state.heard() == [PEERS[3], PEERS[1], PEERS[5]]
     browse(limit=2, sort="free")
     assert state.heard()[1:] == [PEERS[4], PEERS[5]]
+
+
+class Counting:
+    """Scores everybody alike, and counts how many since anything else had its turn."""
+
+    def __init__(self):
+        self.run, self.longest, self.turns = 0, 0, 0
+
+    def regard(self, _):
+        self.run += 1
+        self.longest = max(self.longest, self.run)
+        return Regard(0.1, "unproven", [], "nothing known")
+
+    async def take_turns(self):
+        while True:
+            self.run, self.turns = 0, self.turns + 1
+            await asyncio.sleep(0)
+
+
+def test_whatever_else_the_agent_does_has_its_turn_while_a_long_list_is_scored(state, monkeypatch):
+    count = 4 * BROWSE_SLICE_ROWS + 1
+    listings = [
+        msgspec.structs.replace(LISTINGS[0], peer=PeerId(number.to_bytes(32, "big"))) for number in range(1, count + 1)
+    ]
+    scoring = Counting()
+    market = Market(state, SetClock(), PeerId(bytes(32)), views=SimpleNamespace(explaining=scoring))
+
+    async def answer(_servers, *, everything, **_):
+        scoring.run = 0
+        return SimpleNamespace(listings=listings)
+
+    monkeypatch.setattr(market, "_ask", answer)
+
+    async def story():
+        others = asyncio.create_task(scoring.take_turns())
+        rows = await market.browse([], BrowseRequest())
+        others.cancel()
+        return rows
+
+    assert len(asyncio.run(story())) == count
+    assert scoring.longest == BROWSE_SLICE_ROWS
+    assert scoring.turns >= 5
+
+
+def test_who_was_scored_while_rows_arrived_is_not_scored_again_when_all_are_there(state, monkeypatch):
+    scoring, told = Counting(), []
+    market = Market(state, SetClock(), PeerId(bytes(32)), views=SimpleNamespace(explaining=scoring))
+
+    async def answer(_servers, *, everything, on_rows):
+        on_rows(LISTINGS)
+        return SimpleNamespace(listings=LISTINGS)
+
+    monkeypatch.setattr(market, "_ask", answer)
+    rows = asyncio.run(market.browse([], BrowseRequest(), on_rows=told.extend))
+    assert rows == told
+    assert scoring.run == len(LISTINGS)

@@ -25,7 +25,7 @@ from backuppeer.limits import (
 from backuppeer.proof.statements import TransportBinding, sign_statement
 from backuppeer.signaling.asking import is_proxied, relay_url
 from backuppeer.signaling.proxying import use_nothing, use_proxy
-from backuppeer.signaling.server.relaying import Relaying
+from backuppeer.signaling.server.relay.relaying import Relaying
 from backuppeer.transport.iroh import open_iroh
 from backuppeer.transport.memory import Network
 from signaling.kit import TurnedClock, dead_url, hanging, run, serving, until

@@ -26,7 +26,7 @@ from backuppeer.agent.reporter import Reporter
 from backuppeer.clock import SystemClock
 from backuppeer.control.recovering import Place, RecoverRequest
 from backuppeer.crypto.keys import derive_authority, derive_identity, derive_working
-from backuppeer.errors import NoSignaling, PeerUnreachable, RefusedError
+from backuppeer.errors import NoSignaling, PeerUnreachable, RefusedError, Unavailable
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.proof.statements import sign_statement
 from backuppeer.proof.succession import Succession
@@ -93,9 +93,10 @@ class World:
 
         return asyncio.run(story())
 
-    def recover(self, monkeypatch, *notes, succession=b"", **wishes):
+    def recover(self, monkeypatch, *notes, succession=b"", failed=None, **wishes):
         async def found(*_):
-            return Inboxes(notes={note.agreement: note for note in notes}, succession=succession)
+            by_agreement = {note.agreement: note for note in notes}
+            return Inboxes(notes=by_agreement, succession=succession, failed=failed or {})
 
         async def emit(_event):
             return
@@ -230,7 +231,11 @@ def test_hosts_that_have_not_heard_of_the_heir_are_taken_from_their_notes_before
     heir, house, owner, signed, monkeypatch
 ):
     note = note_of(owner, house)
-    led = heir.recover(monkeypatch, note, succession=signed)
+    failed = {"wss://away": Unavailable("wss://away did not answer in time")}
+    led = heir.recover(monkeypatch, note, succession=signed, failed=failed)
+    (said,) = led.notes
+    assert "wss://away did not answer" in said
+    assert "`backup-peer recover --peer ID --home DIR`" in said
     assert (led.succession, heir.dialled, heir.asked) == (signed.hex(), [], [])
     assert [(agreement, host) for agreement, host, _ in heir.state.agreements()] == [(note.agreement, house.peer)]
     assert remembered(heir.state, house.peer).transport == note.where.transport

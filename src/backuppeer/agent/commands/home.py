@@ -84,6 +84,7 @@ class HomeCommands:
             storing=storing_state(self._agent),
             audits=describe_all(self._agent.owner.vault, self._agent.owner.auditor),
             relayed=sum(s.connection.path().kind is PathKind.RELAYED for s in self._parts.sessions.all()),
+            scheduled=self._agent.owner.timekeeper.describe(),
             network=describe_network(self._parts.relays.nat, self._parts.relays.home),
         )
 

@@ -22,6 +22,7 @@ from backuppeer.agent.home.home import Home, write_private
 from backuppeer.agent.home.keyring import HomeKeys, write_keys
 from backuppeer.agent.home.records import PeerRecord
 from backuppeer.agent.home.state import State
+from backuppeer.agent.home.successions import Heir
 from backuppeer.crypto.custody import USUAL, Stretch, open_sealed, seal_by_passphrase
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.keys import FormerSecrets, WorkingSecret, derive_identity
@@ -37,7 +38,7 @@ from backuppeer.errors import (
 from backuppeer.ids import AgreementId, PeerId, RepositoryId
 from backuppeer.limits import EXPORT_BYTES, SUCCESSION_STEPS
 from backuppeer.proof.statements import Agreement, open_statement, peek_statement
-from backuppeer.proof.succession import Succession
+from backuppeer.proof.succession import Succession, open_succession
 
 MOVED_IN: Final = "moved_in"
 """The setting of a home that was made of a file and has not heard yet what its hosts keep; empty afterwards."""
@@ -45,6 +46,8 @@ _MAGIC: Final = b"BPHOME\r\n"
 _VERSION: Final = 1
 _HEIR_VERSION: Final = 2
 """Of a home whose identity went on (ADR 69): programs of before must not read half of its keys."""
+_LINES_VERSION: Final = 3
+"""Of a home that follows others who went on: a program of before would know them by an id that is out of use."""
 _Id = Annotated[bytes, Meta(min_length=32, max_length=32)]
 _Seed = Annotated[bytes, Meta(max_length=32)]
 
@@ -67,11 +70,42 @@ class KnownAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     signed: bytes
 
 
+class KnownLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """A succession of another that this home follows, as `successions.Heir`."""
+
+    old: _Id
+    new: _Id
+    authority: _Id
+    generation: int
+    signed: bytes
+    since_ms: int
+    rival: bytes
+    rival_signed: bytes
+    contested_ms: int
+    settled_ms: int
+
+    def open(self) -> Heir:
+        """Return it, having checked that it is what its authority signed.
+
+        Raises:
+            PeerFault: it is not.
+
+        """
+        said = open_succession(self.signed, self.authority)
+        rivals = [open_succession(signed, self.authority).new for signed in (self.rival_signed,) if signed]
+        if (said.old, said.new, said.generation) != (self.old, self.new, self.generation):
+            raise ProtocolViolation("a succession is of other identities")
+        if rivals != [self.rival] * bool(self.rival):
+            raise ProtocolViolation("a succession is contradicted by another one than it says")
+        return Heir(PeerId(self.old), PeerId(self.new), *msgspec.structs.astuple(self)[2:])
+
+
 class Belongings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """All that a file holds. device, grant: empty in a copy that may only read. config: the text of `config.toml`.
 
     former: the secrets of `repository` in the generations before, in their order; none in the first. selves: the seed
-    of each identity of before that a host may still know this home by, and the signed succession from it.
+    of each identity of before that a host may still know this home by, and the signed succession from it. lines: in the
+    order in which they were followed.
     """
 
     generation: int
@@ -85,6 +119,7 @@ class Belongings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     repository: Annotated[bytes, Meta(max_length=16)] = b""
     former: Annotated[list[_Id], Meta(max_length=SUCCESSION_STEPS)] = []
     selves: Annotated[list[tuple[_Id, bytes]], Meta(max_length=SUCCESSION_STEPS)] = []
+    lines: list[KnownLine] = []
 
     @property
     def secret(self) -> WorkingSecret:
@@ -152,6 +187,7 @@ def collect_belongings(home: Home, keys: HomeKeys, state: State, *, with_right: 
         peers=[_known(record) for record in state.peers()],
         agreements=[KnownAgreement(host=host, signed=signed) for _, host, signed in state.agreements()],
         config=home.config.read_text() if home.config.exists() else "",
+        lines=[KnownLine(*heir) for heir in state.successions.list_all()],
     )
 
 
@@ -163,7 +199,7 @@ def write_belongings(path: Path, belongings: Belongings, passphrase: bytes, *, s
         LocalError: the system refuses.
 
     """
-    front = _MAGIC + bytes([_HEIR_VERSION if belongings.former else _VERSION])
+    front = _MAGIC + bytes([_choose_version(belongings)])
     sealed = seal_by_passphrase(msgspec.msgpack.encode(belongings), passphrase, bound=front, stretch=stretch)
     if os.path.lexists(path):
         raise UserError(f"{path} exists already", hint="name another file")
@@ -187,7 +223,7 @@ def read_belongings(path: Path, passphrase: bytes) -> Belongings:
     end = len(_MAGIC) + 1
     if data[: len(_MAGIC)] != _MAGIC or len(data) <= end:
         raise DamagedStateError(f"{path} is no exported home", hint="`backup-peer export FILE` makes one")
-    if data[len(_MAGIC)] not in {_VERSION, _HEIR_VERSION}:
+    if data[len(_MAGIC)] not in range(_VERSION, _LINES_VERSION + 1):
         raise NewerFormatError(
             f"{path} was written by another version of backup-peer (format {data[len(_MAGIC)]})",
             hint="install the newer backup-peer to read it",
@@ -224,6 +260,8 @@ def settle_in(home: Home, belongings: Belongings) -> PeerId:
         for agreed in belongings.agreements:
             said = _open_terms(belongings, agreed)
             state.put_agreement(AgreementId(said.agreement), PeerId(agreed.host), agreed.signed)
+        for line in belongings.lines:
+            state.successions.put(line.open())
         state.put_setting(MOVED_IN, b"1" if belongings.agreements else b"")
     finally:
         state.close()
@@ -237,6 +275,8 @@ def _check(belongings: Belongings) -> None:
     belongings.find_names()  # also without agreements: the secrets must fit each other
     for known in belongings.agreements:
         _open_terms(belongings, known)
+    for line in belongings.lines:
+        line.open()
     if bool(belongings.device) != bool(belongings.grant):
         raise LocalError("a right to write without its device")
     if belongings.config:
@@ -275,6 +315,12 @@ def _known(record: PeerRecord) -> KnownPeer:
 
 def _peer_of(working: WorkingSecret) -> PeerId:
     return PeerId(derive_identity(working).public)
+
+
+def _choose_version(belongings: Belongings) -> int:
+    if belongings.lines:
+        return _LINES_VERSION
+    return _HEIR_VERSION if belongings.former else _VERSION
 
 
 def _read(path: Path) -> bytes:

@@ -12,7 +12,7 @@ from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter
 from backuppeer.backup.browse import LATEST, SnapshotFilter, find_snapshot, list_snapshots
 from backuppeer.errors import BackupPeerError, NotFoundError, PeerUnreachable
-from backuppeer.ids import SnapshotId
+from backuppeer.ids import AgreementId, SnapshotId
 from backuppeer.repo.snapshot import Snapshot
 
 Chosen = tuple[SnapshotId, Snapshot]
@@ -37,6 +37,11 @@ class Lookup:
             self._end_wait()
         if self._losses:
             self._reporter.note(self._meeting.witnesses().explain(self._losses).message)
+
+    @property
+    def gone(self) -> set[AgreementId]:
+        """Hosts that were waited for as long as a person wants to, in vain, as something lacks; others were not."""
+        return set(self._meeting.away) if self._losses else set()
 
     def _knows_copies(self) -> bool:
         """Whether this home knows of every copy that there is; one that only reads hears nothing of later ones."""

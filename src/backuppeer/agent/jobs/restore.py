@@ -28,7 +28,7 @@ from backuppeer.control.restoring import Conflict, RemovalRow, RestorePlan, Rest
 from backuppeer.errors import IntegrityFault, NotFoundError, PeerUnreachable, UserError
 from backuppeer.files.scan import Found, FoundKind
 from backuppeer.files.surplus import Removal
-from backuppeer.ids import SnapshotId
+from backuppeer.ids import AgreementId, SnapshotId
 from backuppeer.limits import CONFLICTS_LISTED
 from backuppeer.repo.snapshot import Snapshot
 from backuppeer.trust.evidence import Kind
@@ -54,6 +54,7 @@ class RestoreJob:
         self._emit = emit
         reporter.traffic_bytes = vault.traffic_bytes
         self._source: Fetch
+        self._gone: set[AgreementId] = set()
         self._stop = threading.Event()
         self._choice = Choice(include=request.include, exclude=request.exclude)
 
@@ -127,6 +128,7 @@ class RestoreJob:
         request = self._request
         lookup = Lookup(self._vault, self._reporter, wait_s=request.wait_s)
         await lookup.mend(copies=True)
+        self._gone = lookup.gone
         wanted = one_of_each(set_name=request.set, host=request.host, tag=request.tag, path=request.backed_up)
         return lookup.choose(self._request.snapshot, wanted)
 
@@ -134,6 +136,7 @@ class RestoreJob:
         repository = self._vault.repository
         wait_s = math.inf if self._request.wait_s is None else self._request.wait_s
         self._source = self._vault.source(self._reporter, wait_s=wait_s)
+        self._source.give_up(self._gone)
         return Restorer(
             repository.keys,
             repository.index,

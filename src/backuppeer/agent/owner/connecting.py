@@ -20,6 +20,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.owner.listening import ask_within
 from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.choosing import UNDECIDED
+from backuppeer.agent.peers.delivering import do_unseen
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.names import alias_of, check_alias, name_of
 from backuppeer.agent.peers.offers import (
@@ -42,7 +43,9 @@ from backuppeer.limits import KNOCK_AGAIN_S, NOTICE_DEFAULT_S, REQUEST_KEPT_S
 from backuppeer.proof.promises import split_promises
 from backuppeer.proof.revisions import Wish, name_authority
 from backuppeer.proof.statements import ZERO_HASH, Agreement, sign_statement, statement_hash
+from backuppeer.signaling.depositing import OnWork
 from backuppeer.signaling.knock import Verdict
+from backuppeer.signaling.servers import authority
 from backuppeer.wire.messages import Agreed, Pending, ProposeAgreement
 
 _log = structlog.get_logger()
@@ -206,7 +209,7 @@ class Connecting:
             if session := await self._overtaken(record):
                 return session
             await say("knocking", f"asking {name}")
-            verdict, where = await self._ask(record, servers)
+            verdict, where = await self._ask(record, servers, on_work=_teller(name, say))
             if verdict is Verdict.ACCEPTED and where is not None:
                 if session := await self._enter(host, where, say):
                     return session
@@ -216,10 +219,12 @@ class Connecting:
             if session := await self._wait_for_host(host, pause_s):
                 return session
 
-    async def _ask(self, record: RequestRecord, servers: list[str]) -> tuple[Verdict, Whereabouts | None]:
+    async def _ask(
+        self, record: RequestRecord, servers: list[str], *, on_work: OnWork = do_unseen
+    ) -> tuple[Verdict, Whereabouts | None]:
         """Knock as `Knocking.knock`; a no ends the request."""
         try:
-            return await self._knocking.knock(record, servers)
+            return await self._knocking.knock(record, servers, on_work=on_work)
         except RefusedError as exc:
             self._end(record, RequestState.REJECTED, reason=exc.message)
             raise
@@ -362,6 +367,18 @@ async def take_as_told(host: PeerId, authority: bytes) -> bytes:
     """Return the authority that a host told."""
     del host
     return authority
+
+
+def _teller(name: str, say: Say) -> OnWork:
+    """Return what tells the person that their computer works for a flooded server, and how long."""
+
+    async def tell(url: str, seconds: float) -> None:
+        if seconds:
+            await say("working", f"{authority(url)} is busy: working {max(1, round(seconds))} s to be heard")
+        else:
+            await say("knocking", f"asking {name}")
+
+    return tell
 
 
 async def _do_nothing(session: Session) -> None:

@@ -13,16 +13,17 @@ and left for the next copy; one that can't be reached is retried within the budg
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from backuppeer.agent.owner.failures import describe_failure, summarise_failures
 from backuppeer.agent.owner.listening import meet_within, while_heard
-from backuppeer.agent.owner.pacing import Pacer, SlowError
-from backuppeer.agent.owner.sounding import Soundings
-from backuppeer.agent.owner.spans import RecentSpans, Span, cut_from
+from backuppeer.agent.owner.pacing import Pacer, SilentError, SlowError
+from backuppeer.agent.owner.sounding import Heard, Soundings, while_alone
+from backuppeer.agent.owner.spans import RecentSpans, Span, cut_from, plan_blocks
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.retry import Herald, Say, retry
 from backuppeer.agent.peers.session import Session
@@ -32,6 +33,7 @@ from backuppeer.errors import (
     BackupPeerError,
     IntegrityFault,
     InterruptedByUserError,
+    PeerUnreachable,
     ProtocolViolation,
     RefusedError,
     StoreUnavailable,
@@ -39,7 +41,6 @@ from backuppeer.errors import (
 )
 from backuppeer.ids import AgreementId, LogicalId, StoredId
 from backuppeer.limits import (
-    BLOCK_BYTES,
     FAILED_LATELY_S,
     FETCH_CACHE_BYTES,
     LEAF_BYTES,
@@ -50,15 +51,14 @@ from backuppeer.limits import (
     PAGES_KEPT_FEW,
     RETRY_BUDGET_S,
     RETRY_MOST_S,
-    SOUND_AFTER_S,
 )
 from backuppeer.proof.merkle import verify_range
 from backuppeer.repo.layout import check_pack_bytes
 from backuppeer.shares.ledger import Copy, Ledger
 from backuppeer.wire.messages import GetRange, Range
 
-_BLOCK_LEAVES: Final = BLOCK_BYTES // LEAF_BYTES
 Ranges = Sequence[tuple[int, int]]
+_Others = Sequence[tuple[Copy, Partner]]
 T = TypeVar("T")
 Blame = Callable[[Partner, BackupPeerError], None]
 Note = Callable[[str], None]
@@ -86,7 +86,7 @@ class _Patience:
     away_s: float
     slow_s: float | None
     end_s: float
-    others: Sequence[tuple[Copy, Partner]] = ()
+    others: _Others = ()
 
 
 class Fetch:
@@ -146,12 +146,12 @@ class Fetch:
             for copy, partner in candidates:
                 if not isinstance(failures.get(copy.agreement, Unavailable("")), Unavailable):
                     continue
-                if gone := self._lately_gone(copy) or self._hear_sounding(partner, began_s):
+                others = [each for each in candidates if each[0].agreement not in {copy.agreement, *failures}]
+                if gone := self._lately_gone(copy) or self._hear_sounding(partner, began_s, others):
                     failures[copy.agreement] = gone
                     continue
                 plan_blocks(ranges, copy.size)  # what can't be in this pack is the index's fault, and no host's
                 is_hopeless &= copy.agreement in self._gone
-                others = [each for each in candidates if each[0].agreement not in {copy.agreement, *failures}]
                 away_s = 0.0 if copy.agreement in self._gone else budget_s
                 try:
                     # Who is tried first for others to be tried has all of the time, too: it may be on its way.
@@ -175,6 +175,12 @@ class Fetch:
         """Return how many verified bytes came from a host, in whole leaves."""
         return self._pacer.delivered_bytes(agreement)
 
+    def give_up(self, agreements: AbstractSet[AgreementId]) -> None:
+        """Wait no more for hosts that were waited for before this; they are tried again after a while."""
+        for agreement in agreements & self._partners.keys():
+            self._gone[agreement] = PeerUnreachable(f"{self._partners[agreement].name} was waited for in vain")
+            self._failed_s[agreement] = self._clock.monotonic_s()
+
     def cancel(self) -> None:
         """End all waiting for hosts, now and from now on. In the event loop."""
         self._is_cancelled = True
@@ -196,8 +202,10 @@ class Fetch:
         if isinstance(error, SlowError):
             return
         self._herald.over(partner.name, is_back=False)
-        self._ears.blame(partner, error)
         self._failed_s[partner.agreement] = self._clock.monotonic_s()
+        if isinstance(error, SilentError):
+            return
+        self._ears.blame(partner, error)
         # Once for each host: who returns one pack wrong may return a thousand so, and a check counts them.
         if not isinstance(error, Unavailable) and partner.agreement not in self._noted:
             self._noted.add(partner.agreement)
@@ -270,29 +278,32 @@ class Fetch:
         step = self._meet(partner)
         if patience.away_s:  # else others are tried first: the work goes on, and what moves is shown
             step = self._herald.meet(partner.name, step)
-        late = self._loop.call_later(SOUND_AFTER_S, self._sound, patience)
-        try:
+        heard = Heard()
+
+        async def read() -> tuple[memoryview, tuple[bytes, ...]]:
             session = await meet_within(patience.end_s - self._clock.monotonic_s(), step, partner.name)
-            read = read_range(partner, stored, first_leaf, into)
-            return await while_heard(self._silent_s, read, lambda: session.received_bytes, partner.name)
-        finally:
-            late.cancel()
+            heard.begin(lambda: session.received_bytes)
+            asking = read_range(partner, stored, first_leaf, into)
+            return await while_heard(self._silent_s, asking, heard.count, partner.name)
+
+        return await while_alone(read(), heard.count, partial(self._sound, patience), partner.name)
 
     def _meet(self, partner: Partner) -> Awaitable[Session]:
         # One call for all that wait for this host: dialled one after the other, each would take its ten seconds.
         meeting = self._meetings.get(partner.agreement)
         if meeting is None or meeting.done():
             meeting = asyncio.ensure_future(partner.session())
+            meeting.add_done_callback(_look_at)  # whoever waited for it may have gone on with another host
             self._meetings[partner.agreement] = meeting
         # Dialling takes its own time, and goes on beside this.
         return asyncio.shield(meeting)
 
-    def _sound(self, patience: _Patience) -> None:
-        """Begin to ask the others whether they answer, where waiting for them has an end."""
-        if not math.isinf(patience.end_s):
-            for copy, partner in patience.others:
-                ask = partial(self._ask_leaf, partner, copy.stored, patience.end_s)
-                self._soundings.begin(copy.agreement, ask, self._clock.monotonic_s())
+    async def _sound(self, patience: _Patience, step: asyncio.Future[T]) -> bool:
+        """Ask the others whether they answer; return whether one does before a step is done."""
+        for copy, partner in patience.others:
+            ask = partial(self._ask_leaf, partner, copy.stored, patience.end_s)
+            self._soundings.begin(copy.agreement, ask, self._clock.monotonic_s())
+        return await self._soundings.has_answer([copy.agreement for copy, _ in patience.others], unless=step)
 
     async def _ask_leaf(self, partner: Partner, stored: StoredId, end_s: float) -> None:
         left_s = end_s - self._clock.monotonic_s()
@@ -300,19 +311,27 @@ class Fetch:
         read = read_range(partner, stored, 0, memoryview(bytearray(LEAF_BYTES)))
         await while_heard(left_s, read, lambda: session.received_bytes, partner.name)
 
-    def _hear_sounding(self, partner: Partner, since_s: float) -> Unavailable | None:
+    def _hear_sounding(self, partner: Partner, since_s: float, others: _Others) -> Unavailable | None:
         if not self._soundings.knows(partner.agreement):
             return None
-        gone = self._wait_for(self._soundings.outcome(partner.agreement, since_s))
+        told = self._soundings.outcome(partner.agreement, since_s, [copy.agreement for copy, _ in others])
+        gone = self._wait_for(told)
         if gone is not None:
             self._herald.over(partner.name, is_back=False)
-            self._ears.blame(partner, gone)
             self._failed_s[partner.agreement] = self._clock.monotonic_s()
+        if gone is not None and not isinstance(gone, SilentError):
+            self._ears.blame(partner, gone)
         return gone
 
     @property
     def _silent_s(self) -> float:
         return self._wait_s or math.inf  # asked once: until it is found dead, or has answered
+
+
+def _look_at(meeting: asyncio.Future[Session]) -> None:
+    """Take note of how a dial ended that nobody waits for any more: else the loop complains of it."""
+    if not meeting.cancelled():
+        meeting.exception()
 
 
 async def _within(limit_s: float | None, step: Coroutine[None, None, T], name: str) -> T:
@@ -327,36 +346,6 @@ async def _within(limit_s: float | None, step: Coroutine[None, None, T], name: s
             return await step
     except TimeoutError:
         raise SlowError(f"{name} takes much longer than another host that has it") from None
-
-
-def plan_blocks(ranges: Sequence[tuple[int, int]], pack_bytes: int) -> list[tuple[int, int]]:
-    """Return the (first leaf, leaves) that cover `ranges` in whole 1 MiB blocks, neighbours joined.
-
-    Whole blocks, so that the host can't see which file is wanted (DESIGN 4).
-
-    Raises:
-        IntegrityFault: a range outside the pack.
-
-    """
-    blocks: set[int] = set()
-    for offset, length in ranges:
-        if offset < 0 or length < 0 or offset + length > pack_bytes:
-            raise IntegrityFault(
-                "the index names bytes outside of their pack", hint="`backup-peer check --repair` builds it again"
-            )
-        # An empty range at the very end begins in no block: it is taken to lie in the last one.
-        start, end = (min(at, pack_bytes - 1) // BLOCK_BYTES for at in (offset, max(offset, offset + length - 1)))
-        blocks.update(range(start, end + 1))
-    total_leaves = -(-pack_bytes // LEAF_BYTES)
-    plan: list[tuple[int, int]] = []
-    for block in sorted(blocks):
-        first = block * _BLOCK_LEAVES
-        count = min(_BLOCK_LEAVES, total_leaves - first)
-        if plan and sum(plan[-1]) == first:
-            plan[-1] = (plan[-1][0], plan[-1][1] + count)
-        else:
-            plan.append((first, count))
-    return plan
 
 
 async def read_range(

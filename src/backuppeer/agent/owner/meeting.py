@@ -15,7 +15,7 @@ from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Reporter
 from backuppeer.errors import BackupPeerError, PeerUnreachable, Unavailable
 from backuppeer.ids import AgreementId
-from backuppeer.limits import HEAR_S, SILENT_LEAST_S, WITNESS_S
+from backuppeer.limits import HEAR_S, RETRY_BUDGET_S, SILENT_LEAST_S, WITNESS_S
 from backuppeer.wire.messages import HeadIs
 
 T = TypeVar("T")
@@ -40,13 +40,16 @@ class Meeting:
         self._late: set[AgreementId] = set()
         self._counts: dict[AgreementId, int] = {}
         self._copies, self._on_s = False, 0.0
+        self._waited_s = 0.0
 
     async def hear(self, partners: Sequence[Partner], *, rest_s: float | None = None) -> list[Partner]:
         """Ask hosts for their heads, adopt the newest, and return the hosts that could be heard.
 
         `rest_s`: how long the others are waited for once one has answered; None: each for HEAR_S.
         """
+        began_s = asyncio.get_running_loop().time()
         answers = await self._gather_heads(partners, rest_s)
+        self._waited_s += asyncio.get_running_loop().time() - began_s
         for partner, answer in zip(partners, answers, strict=True):
             if answer is None:
                 continue
@@ -80,7 +83,9 @@ class Meeting:
             late = [partner for partner in partners if partner.agreement in self._late]
             self._late.clear()
             await self._read_until_whole(late, rest_s=None)
-        return await self._vault.ensure_whole(wait_s=self._wait_s)
+        # One patience for all of it: who was waited for while heads were asked for is not waited for all over again.
+        patience_s = RETRY_BUDGET_S if self._wait_s is None else self._wait_s
+        return await self._vault.ensure_whole(wait_s=max(0.0, patience_s - self._waited_s))
 
     async def _read_until_whole(self, partners: Sequence[Partner], *, rest_s: float | None) -> bool:
         await self.hear(partners, rest_s=rest_s)

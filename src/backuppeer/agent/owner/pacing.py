@@ -23,6 +23,10 @@ class SlowError(PeerUnreachable):
     """A host takes much longer than another would: no fault of its own, and nothing to write down."""
 
 
+class SilentError(PeerUnreachable):
+    """A host says nothing while another that has the same answers: left for that one, and nothing to write down."""
+
+
 @dataclass(slots=True)
 class _Record:
     under_way: int = 0

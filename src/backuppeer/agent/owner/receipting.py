@@ -2,11 +2,13 @@
 
 Knows: agreements, the ledger, what was seen of a host within a month. Must not know: what a receipt is worth, how hosts
 decide. What was signed is kept before it is sent, and sent again until the host has signed it, too: so a month has one
-receipt, however often an answer is lost.
+receipt, however often an answer is lost. A month that ends while a session is open is settled in it.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+import random
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 
 import structlog
 
@@ -20,7 +22,7 @@ from backuppeer.agent.repute.shelves import Keep
 from backuppeer.clock import DAY_S, Clock
 from backuppeer.errors import NotFoundError, ProtocolViolation, RefusedError
 from backuppeer.ids import AgreementId, PeerId
-from backuppeer.limits import EVIDENCE_DAYS, GIB
+from backuppeer.limits import EVIDENCE_DAYS, GIB, MONTH_END_JITTER_S, MONTH_END_LOOK_S
 from backuppeer.proof.receipts import MONTH_MS, Shown, begin_of, check_pair, count_months, open_receipt, propose_receipt
 from backuppeer.proof.revisions import list_parties
 from backuppeer.proof.statements import Agreement, peek_statement
@@ -44,6 +46,8 @@ class Receipting:
         self._shelf, self._gaps, self._clock = shelf, gaps, clock
         self.is_shared: Callable[[], bool] = lambda: True
         """Whether others may see who keeps our data; set by who knows the settings."""
+        self.pick: Callable[[float, float], float] = random.uniform
+        """How long after its end a month is settled, between two times."""
 
     async def settle(self, session: Session) -> None:
         """Have a host sign the months that are over; for each session.
@@ -59,6 +63,30 @@ class Receipting:
         for agreement, host, signed in self._state.agreements():
             if host == session.peer:
                 await self._settle(session, peek_statement(Agreement, signed), agreement)
+
+    async def attend(self, session: Session, settle: Callable[[], Awaitable[None]]) -> None:
+        """Call `settle` at the end of each month that ends while a session is open; return when it has ended.
+
+        At each session's own time within MONTH_END_JITTER_S: hosts that are agreed with at once aren't met in step.
+        """
+        late_ms = int(1000 * self.pick(0, MONTH_END_JITTER_S))
+        while not session.ended.is_set():
+            due_ms = self._find_end(session.peer)
+            while not session.ended.is_set() and (due_ms is None or self._clock.now_ms() < due_ms + late_ms):
+                # In stretches: a machine that slept wakes with another time than its timers know.
+                left_s = MONTH_END_LOOK_S if due_ms is None else (due_ms + late_ms - self._clock.now_ms()) / 1000
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(session.ended.wait(), min(MONTH_END_LOOK_S, left_s))
+                due_ms = due_ms or self._find_end(session.peer)
+            if not session.ended.is_set():
+                await settle()
+
+    def _find_end(self, host: PeerId) -> int | None:
+        """Return when the next month of an agreement with a host is over, in ms; None: there is none."""
+        now_ms = self._clock.now_ms()
+        terms = [peek_statement(Agreement, signed) for _, peer, signed in self._state.agreements() if peer == host]
+        ends = (begin_of(said.start_ms, count_months(said.start_ms, now_ms) + 2) for said in terms)
+        return min(ends, default=None)
 
     async def _settle(self, session: Session, terms: Agreement, agreement: AgreementId) -> None:
         over = count_months(terms.start_ms, self._clock.now_ms())

@@ -8,7 +8,7 @@ Taken back is only what a home does not know itself, and nothing that is not our
 signatures. Keys, and what is hosted for others, are no part of it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -23,7 +23,7 @@ from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.records import PeerRecord
 from backuppeer.agent.home.sets import NO_HOOKS
 from backuppeer.agent.home.state import State
-from backuppeer.agent.repute.heirlooms import list_newest, take_own
+from backuppeer.agent.repute.heirlooms import list_followed, list_newest, take_own
 from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import DAY_S
@@ -77,6 +77,8 @@ class _SelfSet(msgspec.Struct, frozen=True, kw_only=True):
     config: str
     receipts: list[bytes] = []
     """The newest own receipt of each agreement that both signed, as owner and as host."""
+    lines: list[bytes] = []
+    """Successions of others, as they were signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +98,14 @@ class SelfSet:
         self._home, self._state, self._standing, self._keys = home, state, standing, keys
         self.shelf: Shelf | None = None
         """Where own receipts lie; set by who has it."""
+        self.follow: Callable[[Sequence[bytes]], int] = len
+        """Follows the successions that it may; set by who knows which agreement names whose authority."""
 
     def collect(self, now_ms: int) -> bytes:
         """Return it as it stands now; the same knowledge always gives the same bytes.
 
-        What does not fit is left out: old evidence first, then receipts, peers without an agreement, settings.
+        What does not fit is left out: old evidence first, then receipts and successions, peers without an agreement,
+        settings.
         """
         agreed = [_Agreed(bytes(host), signed) for _, host, signed in self._state.agreements()]
         hosts = [PeerId(row.host) for row in agreed]
@@ -130,6 +135,7 @@ class SelfSet:
                 seen=seen,
                 config=self._settings(),
                 receipts=[] if self.shelf is None else list_newest(self.shelf),
+                lines=list_followed(self._state.successions.list_all()),
             )
         )
 
@@ -145,6 +151,8 @@ class SelfSet:
             _log.warning("a self set can't be read")
             return TakenBack()
         hosts = [host for host in map(self._take_agreement, found.agreements) if host is not None]
+        # After the agreements, which say by which authority; before the peers, whose names have gone over already.
+        self.follow(found.lines)
         peers = sum(self._take_peer(known, now_ms) for known in found.peers)
         if self.shelf is not None:
             take_own(self.shelf, found.receipts[:SELF_SET_PEERS], self._keys.names)
@@ -225,7 +233,7 @@ def _fit(whole: _SelfSet) -> bytes:
         data = msgspec.msgpack.encode(whole)
     if len(data) > _MOST_BYTES:
         # They can be had again from the other sides.
-        whole = msgspec.structs.replace(whole, receipts=[])
+        whole = msgspec.structs.replace(whole, receipts=[], lines=[])
         data = msgspec.msgpack.encode(whole)
     while len(data) > _MOST_BYTES and len(whole.peers) > len(whole.agreements):
         kept = max(len(whole.agreements), len(whole.peers) // 2)

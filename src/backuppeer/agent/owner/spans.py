@@ -1,4 +1,4 @@
-"""Verified bytes of packs, as they lie in a pack, and those fetched last.
+"""Verified bytes of packs, as they lie in a pack, those fetched last, and which blocks are fetched for some.
 
 Knows: offsets, a size in memory. Must not know: where bytes come from, how they were verified.
 """
@@ -7,9 +7,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from backuppeer.errors import IntegrityFault
 from backuppeer.ids import StoredId
+from backuppeer.limits import BLOCK_BYTES, LEAF_BYTES
+
+_BLOCK_LEAVES: Final = BLOCK_BYTES // LEAF_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +78,33 @@ def cut_from(spans: Sequence[Span], offset: int, length: int) -> memoryview:
         if span.covers(offset, length):
             return span.cut(offset, length)
     raise IntegrityFault("the host answered with fewer bytes than were asked for")
+
+
+def plan_blocks(ranges: Sequence[tuple[int, int]], pack_bytes: int) -> list[tuple[int, int]]:
+    """Return the (first leaf, leaves) that cover `ranges` in whole 1 MiB blocks, neighbours joined.
+
+    Whole blocks, so that the host can't see which file is wanted (DESIGN 4).
+
+    Raises:
+        IntegrityFault: a range outside the pack.
+
+    """
+    blocks: set[int] = set()
+    for offset, length in ranges:
+        if offset < 0 or length < 0 or offset + length > pack_bytes:
+            raise IntegrityFault(
+                "the index names bytes outside of their pack", hint="`backup-peer check --repair` builds it again"
+            )
+        # An empty range at the very end begins in no block: it is taken to lie in the last one.
+        start, end = (min(at, pack_bytes - 1) // BLOCK_BYTES for at in (offset, max(offset, offset + length - 1)))
+        blocks.update(range(start, end + 1))
+    total_leaves = -(-pack_bytes // LEAF_BYTES)
+    plan: list[tuple[int, int]] = []
+    for block in sorted(blocks):
+        first = block * _BLOCK_LEAVES
+        count = min(_BLOCK_LEAVES, total_leaves - first)
+        if plan and sum(plan[-1]) == first:
+            plan[-1] = (plan[-1][0], plan[-1][1] + count)
+        else:
+            plan.append((first, count))
+    return plan

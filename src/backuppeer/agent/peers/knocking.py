@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from backuppeer.agent.home.records import Direction, RequestRecord, RequestState
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.choosing import UNDECIDED
+from backuppeer.agent.peers.delivering import deliver, do_unseen
 from backuppeer.agent.peers.invited import Invited
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.names import name_of
@@ -29,9 +30,10 @@ from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import NoSignaling, PeerUnreachable, Refusal, RefusedError
 from backuppeer.ids import PeerId, shorten_peer_id
-from backuppeer.limits import KNOCK_LIFE_S, KNOCK_NEXT_S, KNOCK_REPLY_S, KNOCK_SERVERS, SERVERS, TRIAL_TERM_S
+from backuppeer.limits import KNOCK_LIFE_S, KNOCK_SERVERS, SERVERS, TRIAL_TERM_S
 from backuppeer.proof.promises import read_promises
 from backuppeer.proof.revisions import Wish
+from backuppeer.signaling.depositing import OnWork
 from backuppeer.signaling.knock import (
     INVITE_OVER,
     OFFERS_OTHER,
@@ -88,8 +90,12 @@ class Knocking:
                 return listed
         raise missed
 
-    async def knock(self, record: RequestRecord, servers: list[str]) -> tuple[Verdict, Whereabouts | None]:
+    async def knock(
+        self, record: RequestRecord, servers: list[str], *, on_work: OnWork = do_unseen
+    ) -> tuple[Verdict, Whereabouts | None]:
         """Knock at a host and return its answer, and where it is when it let us in.
+
+        on_work: told of work for a flooded server.
 
         Raises:
             PeerUnreachable: it is not on offer, or did not answer.
@@ -107,7 +113,7 @@ class Knocking:
                 # Who keeps our packs is asked where it is: no other host would do.
                 hint=_OF_OURS if is_ours or not record.size_bytes else _OF_OTHERS,
             )
-        return await self.knock_at(verified, record, servers)
+        return await self.knock_at(verified, record, servers, on_work=on_work)
 
     def _say_missed(self, host: PeerId) -> str:
         known = self._state.peer(host)
@@ -115,10 +121,10 @@ class Knocking:
         return f"seems to be offline{seen}: not where it was, nor on offer"
 
     async def knock_at(
-        self, verified: VerifiedListing, record: RequestRecord, servers: list[str]
+        self, verified: VerifiedListing, record: RequestRecord, servers: list[str], *, on_work: OnWork = do_unseen
     ) -> tuple[Verdict, Whereabouts | None]:
         """Knock at a host whose listing is known; as `knock`."""
-        reply = await self._exchange(verified, record, servers)
+        reply = await self._exchange(verified, record, servers, on_work)
         name = name_of(self._state, record.peer)
         if reply is None:
             raise PeerUnreachable(f"{name} did not answer", hint="it may just have gone offline; try again in a minute")
@@ -193,7 +199,7 @@ class Knocking:
         return RequestRecord("", Direction.OUT, peer, 0, 0, 0, RequestState.WAITING, self._clock.now_ms())
 
     async def _exchange(
-        self, verified: VerifiedListing, record: RequestRecord, servers: list[str]
+        self, verified: VerifiedListing, record: RequestRecord, servers: list[str], on_work: OnWork
     ) -> KnockReply | None:
         inbox, key = SigningKey.generate(), EnvelopeKey.generate()
         # Where an invite led to its slot, the slot's inbox is open, be it no server of this home's own.
@@ -213,7 +219,10 @@ class Knocking:
                 knock = self._make(verified, record, open_at, inbox_key=inbox.public, reply_key=key.public)
                 sent.append(knock)
                 sealed = seal_knock(knock, self.as_whom(verified.peer), envelope_key=verified.listing.envelope_key)
-                return await self._deliver(pool, open_at, verified.listing.inbox, sealed, answered)
+                reply = await deliver(pool, open_at, verified.listing.inbox, sealed, answered=answered, on_work=on_work)
+                if reply is None:
+                    self._unanswered.update(open_at)
+                return reply
             finally:
                 await handle.close()
 
@@ -225,28 +234,6 @@ class Knocking:
         """
         places = list(dict.fromkeys([*(s for s in verified.servers if s in servers), *servers]))
         return sorted(places, key=self._unanswered.__getitem__)[:KNOCK_SERVERS]
-
-    async def _deliver(
-        self, pool: Pool, places: list[str], inbox: bytes, sealed: bytes, answered: "asyncio.Future[KnockReply]"
-    ) -> KnockReply | None:
-        """Leave a knock at one server, and at the next if no reply comes; return the reply, None if there is none.
-
-        These are the same bytes: a host that gets both hears the second as a replay, and answers once.
-        """
-        spreading = asyncio.create_task(_spread(pool, places, inbox, sealed))
-        try:
-            async with asyncio.timeout(KNOCK_REPLY_S):
-                both: list[asyncio.Future[Any]] = [spreading, answered]
-                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-                if not answered.done():
-                    spreading.result()
-                return await answered
-        except TimeoutError:
-            self._unanswered.update(places)
-            return None
-        finally:
-            spreading.cancel()
-            await asyncio.gather(spreading, return_exceptions=True)
 
     def _make(
         self, verified: VerifiedListing, record: RequestRecord, places: list[str], *, inbox_key: bytes, reply_key: bytes
@@ -272,24 +259,3 @@ class Knocking:
             expires_ms=now_ms + KNOCK_LIFE_S * 1000,
             ext=fields_of(record) | claim,
         )
-
-
-async def _spread(pool: Pool, places: list[str], inbox: bytes, sealed: bytes) -> None:
-    """Leave a message at each of the places, one after the other with a pause.
-
-    Raises:
-        NoSignaling: none of them took it.
-
-    """
-    failure: NoSignaling | None = None
-    is_left = False
-    for place in places:
-        try:
-            await pool.deposit([place], inbox, sealed)
-        except NoSignaling as exc:
-            failure = exc
-        else:
-            is_left = True
-            await asyncio.sleep(KNOCK_NEXT_S)
-    if failure is not None and not is_left:
-        raise failure

@@ -3,6 +3,7 @@
 Knows: listings, filters, scores. Must not know: how to connect. Servers are never told what is looked for.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -10,11 +11,13 @@ from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.misbinding import raise_alarm
 from backuppeer.agent.peers.offers import describe_promises
+from backuppeer.agent.repute.explaining import Regard
 from backuppeer.agent.repute.views import Views
 from backuppeer.clock import Clock, format_time
 from backuppeer.control.api import BrowseRequest, BrowseRow
 from backuppeer.errors import DamagedStateError
 from backuppeer.ids import PeerId, format_peer_id
+from backuppeer.limits import BROWSE_SLICE_ROWS
 from backuppeer.proof.promises import join_promises
 from backuppeer.signaling.health import HealthBook
 from backuppeer.signaling.listing import ListingKind, VerifiedListing
@@ -49,16 +52,23 @@ class Market:
 
         """
         names = {record.peer: record.alias for record in self._state.peers()}
+        regards: dict[PeerId, Regard] = {}
 
         def tell(news: list[VerifiedListing]) -> None:
             slots = [one for one in news if one.listing.kind is ListingKind.SLOT and one.peer != self._own]
-            found = [(self._row(one, names), one) for one in slots]
+            found = [(self._row(one, names, regards), one) for one in slots]
             passing = _sort([pair for pair in found if _passes(pair[0], request)], request.sort)
             if passing and on_rows is not None:
                 on_rows([row for row, _ in passing])
 
         result = await self._ask(servers, everything=request.all, on_rows=tell if on_rows is not None else None)
-        rows = [(self._row(listing, names), listing) for listing in result.listings if listing.peer != self._own]
+        others = [listing for listing in result.listings if listing.peer != self._own]
+        rows = []
+        for start in range(0, len(others), BROWSE_SLICE_ROWS):
+            slice_ = others[start : start + BROWSE_SLICE_ROWS]
+            rows += [(self._row(listing, names, regards), listing) for listing in slice_]
+            # Heartbeats and other requests go on meanwhile: 10,000 rows are 1.5 s of work.
+            await asyncio.sleep(0)
         shown = _sort([pair for pair in rows if _passes(pair[0], request)], request.sort)
         if request.limit:
             shown = shown[: request.limit]
@@ -91,9 +101,12 @@ class Market:
         result = await self._ask(servers, everything=True)
         return [listing for listing in result.listings if listing.peer != self._own]
 
-    def _row(self, verified: VerifiedListing, names: Mapping[PeerId, str]) -> BrowseRow:
+    def _row(self, verified: VerifiedListing, names: Mapping[PeerId, str], regards: dict[PeerId, Regard]) -> BrowseRow:
+        """Return a row; regards: what was found of peers in this browse, filled here."""
         listing = verified.listing
-        regard = self._views.explaining.regard(verified.peer)
+        if verified.peer not in regards:
+            regards[verified.peer] = self._views.explaining.regard(verified.peer)
+        regard = regards[verified.peer]
         return BrowseRow(
             peer_id=format_peer_id(verified.peer),
             alias=names.get(verified.peer, ""),

@@ -148,6 +148,11 @@ class Reach:
         if isinstance(transport, Relayed) and not self._loopback:
             self.keeping.addresses = transport.interface_addresses
 
+    async def keep(self, transport: Transport) -> None:
+        """Notice that, and look for who was lost, until cancelled."""
+        self.watch(transport)
+        await self.keeping.run()
+
     async def _redial(self, peer: PeerId) -> Session:
         """Return a session with a peer that was lost, found where it was: knocks in vain would fill its inbox.
 

@@ -38,7 +38,7 @@ from backuppeer.signaling.asking import (
     relay_url,
 )
 from backuppeer.signaling.messages import RelayIs
-from backuppeer.signaling.servers import is_safe_foreign
+from backuppeer.signaling.servers import is_safe_foreign, may_lead_to, parse_server
 from backuppeer.transport.base import Relayed, Transport
 
 _log = structlog.get_logger()
@@ -68,6 +68,8 @@ class Relays:
         self._clock = clock
         self._admitted: dict[str, _Admitted] = {}
         self._homes: dict[str, str] = {}
+        self._nodes: dict[str, str] = {}
+        """The node that a server's name led to, where several answer to it."""
         self._keeping: asyncio.Task[None] | None = None
         self._joining: dict[str, asyncio.Task[bool]] = {}
         self._observing: asyncio.Task[bool] | None = None
@@ -105,7 +107,7 @@ class Relays:
                 servers = [url for url in self.servers() if relay_url(url)][:RELAY_SERVERS]
                 joins = {url: self._begin_join(url) for url in servers}
                 # Who is found somewhere needs no other; who is not takes the best of those that answer.
-                wanted = [url for url in servers if url == self.home] or servers
+                wanted = [url for url in servers if self._nodes.get(url, url) == self.home] or servers
                 await asyncio.gather(*(self._await_server(url, joins[url]) for url in wanted))
                 if any(join.done() and join.result() for join in joins.values()):
                     await asyncio.gather(self._observe_once(), self._await_home())
@@ -118,11 +120,11 @@ class Relays:
         is_ours = server in self._given or server in self.servers()
         if self._transport is None or not relay_url(server) or not (is_ours or is_safe_foreign(server)):
             return ""
-        if not await self._ask(server):
+        if not (place := await self._ask(server)):
             return ""
         self._keep()
         await self._observe_once()
-        return relay_url(server)
+        return relay_url(place)
 
     @property
     def is_usable(self) -> bool:
@@ -155,11 +157,11 @@ class Relays:
 
     async def _join(self, url: str) -> bool:
         """Be admitted at a server of ours and be found at its relay, if it has one; say whether it has."""
-        if self._transport is None or not await self._ask(url):
+        if self._transport is None or not (place := await self._ask(url)):
             return False
-        relay = relay_url(url)
+        relay = relay_url(place)
         if relay not in self._homes:
-            self._homes[relay] = url
+            self._homes[relay] = place
             self._vain_s.pop(_HOME, None)
             await self._transport.use_relay(relay)
         self._keep()
@@ -176,30 +178,41 @@ class Relays:
         """Say whether we waited for something in vain within `for_s` seconds."""
         return self._clock.monotonic_s() - self._vain_s.get(what, float("-inf")) < for_s
 
-    async def _ask(self, url: str) -> bool:
-        """Be admitted at a server, and say whether we are; what it said a moment ago still holds."""
-        if is_proxied(url):  # for who asks now, whatever others did before
-            return False
+    async def _ask(self, url: str) -> str:
+        """Be admitted at a server, and return where its relay is, empty: nowhere; what it said just now still holds.
+
+        A node to which its name led us before is asked itself, and the name again when that node has gone.
+        """
+        place = self._nodes.get(url, url)
+        if is_proxied(place):  # for who asks now, whatever others did before
+            return ""
         now_s = self._clock.monotonic_s()
-        known = self._admitted.get(url)
+        known = self._admitted.get(place)
         if known is not None:
             known.used_s = now_s
             # No longer than a moment: a server that was restarted since has admitted nobody.
             if now_s - known.since_s < RELAY_FRESH_S:
-                return bool(known.answer.life_s)
-        return await self._renew(url, used_s=now_s)
+                return place if known.answer.life_s else ""
+        found = await self._renew(place, used_s=now_s)
+        if not found and place != url:
+            found = await self._renew(url, used_s=now_s)
+        if found and found != url:
+            self._nodes[url] = found
+        return found
 
-    async def _renew(self, url: str, *, used_s: float) -> bool:
+    async def _renew(self, url: str, *, used_s: float) -> str:
+        """Ask a server, or a node, and return where its relay is; empty: nowhere."""
         if self._transport is None:
-            return False
+            return ""
         try:
             answer = await ask_relay(url, self._transport.transport_id)
         except (Unavailable, PeerFault) as exc:
             _log.info("no relay", server=url, reason=exc.message[:200])
-            return False
+            return ""
+        place = parse_server(answer.at) if answer.at and may_lead_to(url, answer.at) else url
         now_s = self._clock.monotonic_s()
-        self._admitted[url] = _Admitted(answer, now_s, used_s, now_s)
-        return bool(answer.life_s)
+        self._admitted[place] = _Admitted(answer, now_s, used_s, now_s)
+        return place if answer.life_s else ""
 
     def _keep(self) -> None:
         if self._keeping is None or self._keeping.done():
@@ -214,6 +227,7 @@ class Relays:
                 is_wanted = url in self._homes.values() or self.is_relayed() or now_s - known.used_s < RELAY_KEPT_S
                 if not is_wanted:
                     del self._admitted[url]
+                    self._nodes = {name: node for name, node in self._nodes.items() if node != url}
                 elif known.is_due(now_s):
                     known.tried_s = now_s
                     await self._renew(url, used_s=known.used_s)

@@ -7,6 +7,7 @@ server where somebody waits under its number: another try would be another guess
 import asyncio
 from typing import Final
 
+from backuppeer.agent.peers.delivering import do_unseen
 from backuppeer.clock import Clock
 from backuppeer.crypto.envelope import EnvelopeKey
 from backuppeer.crypto.identity import Purpose, SigningKey, verify_signature
@@ -105,7 +106,8 @@ class Saying:
 
         async with Pool([url], clock=self._clock) as pool:
             await pool.open_inbox(inbox, hear)
-            await pool.deposit([url], plate.inbox, seal_word(word, plate))
+            # Anybody who knows the number can fill that inbox, so that words cost work there.
+            await pool.deposit([url], plate.inbox, seal_word(word, plate), on_work=do_unseen)
             try:
                 async with asyncio.timeout(SPOKEN_REPLY_S):
                     return await answered

@@ -33,6 +33,10 @@ from backuppeer.proof.statements import Agreement, peek_statement
 from backuppeer.proof.succession import Succession
 from backuppeer.repo.snapshot import decode_known
 
+_NOT_LOOKED: Final = (
+    "not looked for word of hosts at {}; one that has not heard may have left it there alone: if a host lacks "
+    "afterwards, name it with `backup-peer recover --peer ID --home DIR`, in a new folder"
+)
 _ASK_AGAIN: Final = (
     "ask the person who keeps your backups to run `host` again, then run `backup-peer recover` again: it "
     "goes on without the words; if that host uses other servers, name them with --server URL. Were these the words of "
@@ -75,10 +79,10 @@ class Recovery:
         finding = Finding(self._keys, self._state, ways=self._ways, request=request, reporter=reporter)
         if inboxes.succession:
             await finding.meet_named(inboxes.notes.values(), servers)
-            return self._lead_on(inboxes.succession)
+            return self._lead_on(inboxes.succession, inboxes)
         await self._find(finding, inboxes, servers, reporter)
         if succession := self._succession():
-            return self._lead_on(succession)
+            return self._lead_on(succession, inboxes)
         partners = self._partners(finding, hint=_CHECK_AGAIN if request.check else _ASK_AGAIN)
         meeting = Meeting(self._vault, reporter, self._note)
         missing = await self._read(meeting, partners)
@@ -147,15 +151,18 @@ class Recovery:
         seen = self._state.setting(SEEN) or b""
         return seen if seen and peek_statement(Succession, seen).old == self._keys.peer else b""
 
-    def _lead_on(self, succession: bytes) -> RecoverResult:
-        """Return where the person is led: the words give that identity, and this agent has none."""
+    def _lead_on(self, succession: bytes, inboxes: Inboxes) -> RecoverResult:
+        """Return where the person is led: the words give that identity, and this agent has none.
+
+        Notes: at which servers nobody looked for hosts that know this one alone; under the other name nobody does.
+        """
         return RecoverResult(
             peer_id=format_peer_id(self._keys.peer),
             peers=[],
             snapshots=0,
             packs=0,
             head=0,
-            notes=[],
+            notes=[_NOT_LOOKED.format(exc.message) for exc in inboxes.failed.values()],
             succession=succession.hex(),
         )
 

@@ -3,7 +3,7 @@
 Knows: which words there are, and what of them reaches whom (`trust.hearsay`). Must not know: sessions, signatures. Its
 own pairs come from its own ledger, never from a receipt. Who goes on as another is one with it (ADR 69), but for the
 vouches of others: the words that they compared are of two ids. Read is what those say whom evidence reaches, when it is
-first asked for, and once a day; between, what is new. Then each host costs a look into a table.
+first asked for, and once a day; between, what is new, and what follows from it. Each host costs a look into a table.
 """
 
 import threading
@@ -16,7 +16,7 @@ from backuppeer.agent.repute.shelf import Pair, Shelf
 from backuppeer.clock import DAY_S, Clock
 from backuppeer.ids import PeerId
 from backuppeer.trust.flow import HOPS
-from backuppeer.trust.hearsay import Heard, Place, Word, chart_words, hear_over, trace
+from backuppeer.trust.hearsay import Heard, Place, Reception, Word, chart_words
 from backuppeer.trust.lines import Lines
 from backuppeer.trust.receipts import word_of, words_of
 
@@ -48,20 +48,25 @@ class Path:
     amount: float
 
 
+Charted = dict[Place[PeerId], dict[Place[PeerId], float]]
+
+
 @dataclass(slots=True)
 class _Sum:
-    """What is known. read: whose words are in the chart. heard: None = to be reckoned.
+    """What is known. chart: of all whose words were `read`; reception: what follows from it, but for the `stale`.
 
-    made_ms: when it was begun; own_ms: when own words were read; successions: how many were followed then.
+    made_ms: when it was begun; own_ms: when own words were read; successions: how many were followed then. stale: in
+    whose row of the chart something is, or may be, another than in the reception.
     """
 
     made_ms: int
-    successions: int = 0
+    successions: int
+    chart: Charted
+    reception: Reception[PeerId]
     read: set[PeerId] = field(default_factory=set)
-    chart: dict[Place[PeerId], dict[Place[PeerId], float]] = field(default_factory=dict)
+    stale: set[PeerId] = field(default_factory=set)
     own: list[Word[PeerId]] = field(default_factory=list)
     own_ms: int | None = None
-    heard: dict[PeerId, Heard] | None = None
 
 
 class Hearing:
@@ -79,16 +84,13 @@ class Hearing:
     def heard(self, host: PeerId) -> Heard:
         """Return the evidence by way of others on a host."""
         with self._lock:
-            known = self._now()
-            if known.heard is None:
-                known.heard = hear_over(self._viewer, known.chart)
-            return known.heard.get(host, Heard())
+            return self._now().reception.heard.get(host, Heard())
 
     def paths(self, host: PeerId) -> list[Path]:
         """Return the ways by which that evidence comes, the widest first."""
         with self._lock:
             known = self._now()
-            praise, claims = trace(self._viewer, known.chart, host)
+            praise, claims = known.reception.trace(host)
             found = [Path(way.peers, self._kind_of(known, way.peers[-2], host), way.amount) for way in praise]
         found += [Path(way.peers, PathKind.CLAIM, way.amount) for way in claims]
         return sorted(found, key=lambda path: -path.amount)
@@ -110,20 +112,24 @@ class Hearing:
         is_old = known is not None and abs(now_ms - known.made_ms) > _ALL_AGAIN_MS
         if known is None or is_old or known.successions != len(self.lines):
             self._shelf.drain_changed()
-            self._sum = known = _Sum(now_ms, len(self.lines))
+            chart: Charted = {}
+            reception = Reception(self._viewer, chart)
+            self._sum = known = _Sum(now_ms, len(self.lines), chart, reception)
         newest = self.lines.newest
         changed = {(newest(owner), newest(host)) for owner, host in self._shelf.drain_changed()}
-        changed = {pair for pair in changed if pair[0] in known.read}
         for pair in changed:
-            self._read_pair(known, pair, now_ms)
-        is_own_old = known.own_ms is None or abs(now_ms - known.own_ms) > _OWN_AGAIN_MS
-        if is_own_old:
+            if pair[0] in known.read:
+                known.stale.add(pair[0])
+                self._read_pair(known, pair, now_ms)
+        if known.own_ms is None or abs(now_ms - known.own_ms) > _OWN_AGAIN_MS:
             known.own = [self._rename(word) for word in self.own_words() if word.owner == self._viewer]
+            known.stale.add(self._viewer)
             known.chart[self._viewer] = dict(chart_words(known.own).get(self._viewer, {}))
             known.own_ms = now_ms
-        if changed or is_own_old:
+        if known.stale:
             self._reach(known, now_ms)
-            known.heard = None
+            known.reception.update(known.stale)
+            known.stale.clear()
         return known
 
     def _reach(self, known: _Sum, now_ms: int) -> None:
@@ -132,8 +138,9 @@ class Hearing:
         for _ in range(HOPS - 1):
             level = {PeerId(host) for owner in level for host in known.chart.get(owner, ()) if isinstance(host, bytes)}
             for owner in level - known.read - {self._viewer}:
-                known.read.add(owner)
+                known.stale.add(owner)
                 known.chart[owner] = dict(chart_words(self._words(owner, None, now_ms)).get(owner, {}))
+                known.read.add(owner)
 
     def _read_pair(self, known: _Sum, pair: Pair, now_ms: int) -> None:
         owner, hosts = pair[0], known.chart.setdefault(pair[0], {})

@@ -45,11 +45,14 @@ class Caps:
     frame_bytes: int = limits.SIGNALING_CLIENT_FRAME_BYTES
     silence_s: float = limits.SERVER_INBOX_SILENCE_S
     handshake_s: float = limits.SERVER_HANDSHAKE_S
+    ping_s: float = limits.SERVER_PING_S
     grace_s: float = limits.LISTING_GRACE_S
     inbox_life_s: float = limits.INBOX_LIFE_S
     sweep_s: float = limits.SERVER_SWEEP_S
     drain_s: float = limits.SERVER_DRAIN_S
     load_keys_per_s: float = limits.LOAD_KEYS_PER_S
+    load_messages_per_s: float = limits.LOAD_MESSAGES_PER_S
+    load_inbox_per_s: float = limits.LOAD_INBOX_PER_S
     network_publishes: Rate = _NETWORK_PUBLISHES
     network_deposits: Rate = _NETWORK_DEPOSITS
     network_pages: Rate = _NETWORK_PAGES

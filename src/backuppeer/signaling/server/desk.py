@@ -8,13 +8,10 @@ of a recovery inbox its name. Logs name a connection by a random number.
 import asyncio
 import logging
 import os
-import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
-from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from backuppeer import limits
@@ -46,10 +43,9 @@ from backuppeer.signaling.messages import (
     Publish,
     Published,
     Refusal,
-    RelayIs,
     Request,
-    Role,
     Taken,
+    WorkWanted,
     decode_request,
     encode,
     inbox_proof_blob,
@@ -57,74 +53,25 @@ from backuppeer.signaling.messages import (
 )
 from backuppeer.signaling.note import deposit_blob
 from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.server.connection import Connection
 from backuppeer.signaling.server.engine import Engine, Put, Shown, Stored
+from backuppeer.signaling.server.guest import Guest
 from backuppeer.signaling.server.load import Load
 from backuppeer.signaling.server.metrics import Metrics
 from backuppeer.signaling.server.notes import Notes
+from backuppeer.signaling.server.postage import Postage
 from backuppeer.signaling.server.rate import TokenBucket
 from backuppeer.signaling.server.tolls import Tolls
+from backuppeer.signaling.server.visit import Closing, Visit
 from backuppeer.signaling.stamping import is_timely
 
 LOG: Final = logging.getLogger("backuppeer.signaling.server")
 Pause = Callable[[float], Awaitable[None]]
 _TOLLED: Final[dict[type, str]] = {Publish: "publish", Deposit: "deposit", Browse: "browse", OpenInbox: "inbox"}
 _BREACHES: Final = frozenset({CloseCode.MALFORMED, CloseCode.UNPROVEN})
-Admit = Callable[[bytes], RelayIs]
-"""Admit a transport key to the relay, on the account of the network that a connection comes from."""
-_PATIENT: Final = frozenset({Role.PUBLISHER, Role.INBOX})
-"""Roles that may stay silent: the library's pings tell whether they live."""
 _REFUSALS: Final = {Put.STALE: Refusal.STALE, Put.FULL: Refusal.FULL}
 _DEPOSITED: Final = encode(Deposited())
 _NOTED: Final = encode(Noted())
-
-
-def _admit_none(_: bytes) -> RelayIs:
-    return RelayIs()
-
-
-class _Closing(Exception):  # noqa: N818 - not an error: how a visit ends
-    """Close this connection with a code and a reason."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-
-
-class Guest(Protocol):
-    """What the desk may know of where a connection comes from: nothing but names that say nothing."""
-
-    origin: str
-    """The name by which the client dialled us."""
-
-    def name_noter(self) -> bytes | None:
-        """Count a note against the network, and name that; None when it has left too many."""
-        ...
-
-    def name_network(self, key: bytes) -> bytes:
-        """Return the name of the network under a key."""
-        ...
-
-    def strike(self) -> bool:
-        """Count a breach of the protocol; return whether the network is kept out from now on."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class Visit:
-    """One connection and what it has become."""
-
-    connection: ServerConnection
-    guest: Guest
-    bucket: TokenBucket
-    admit: Admit = _admit_none
-    number: int = field(default_factory=lambda: secrets.randbits(48))
-    """Names the connection in logs and holds its listing; random, so that it says nothing about order or address."""
-    role: Role = Role.UNDECIDED
-    peer: bytes = b""
-    inbox: bytes = b""
-    nonce: bytes = b""
-    was_fast: bool = False
 
 
 class Desk:
@@ -137,26 +84,38 @@ class Desk:
         self._clock = clock
         self._pause = pause
         self._tolls, self._load = Tolls(engine, caps), Load(caps, clock=clock)
+        self._postage = Postage(caps, clock=clock)
         self.metrics = Metrics()
         self._attended: dict[bytes, Visit] = {}
         self._publishing: set[Visit] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def serve(self, connection: ServerConnection, guest: Guest, admit: Admit = _admit_none) -> None:
-        """Answer a connection until it ends."""
+    def receive(self, connection: Connection, guest: Guest) -> None:
+        """Answer what comes over a connection until it ends."""
         bucket = TokenBucket(self._caps.messages_per_s, self._caps.messages_burst, clock=self._clock)
-        visit = Visit(connection, guest, bucket, admit)
+        visit = Visit(connection, guest, bucket, self._work)
+        connection.attend(visit)
+        visit.wait(self._caps.silence_s)
+
+    async def _work(self, visit: Visit) -> None:
+        """Answer what waits, and return: a connection that idles has no task."""
+        visit.wake()
         try:
-            while True:
-                await self._serve_one(visit)
-        except _Closing as end:
+            await self._serve_waiting(visit)
+        except Closing as end:
             await self._close(visit, end)
-        except ConnectionClosed as exc:
-            # A dropped connection is everyday weather; only a frame above our cap is worth a line.
-            if exc.sent is not None and exc.sent.code == CloseCode.TOO_BIG:
-                LOG.warning("connection %012x closed: message above %d bytes", visit.number, self._caps.frame_bytes)
-        finally:
+        except ConnectionClosed:
+            pass  # a dropped connection is everyday weather
+        if visit.connection.is_lost:
             await self._leave(visit)
+        else:
+            visit.wait(self._caps.silence_s)
+
+    async def _serve_waiting(self, visit: Visit) -> None:
+        while (data := visit.connection.take()) is not None:
+            await self._serve_one(visit, data)
+        if visit.is_silent:
+            raise Closing(CloseCode.SILENT, f"nothing useful for {self._caps.silence_s:g} s")
 
     def arrived(self, inbox: bytes, stored: Stored) -> None:
         """Push a message to the socket that attends its inbox (see `Ears`).
@@ -179,23 +138,28 @@ class Desk:
         for visit in [*self._publishing, *self._attended.values()]:
             self._spawn(visit.connection.close(CloseCode.BUSY, "busy: come back and publish again"))
 
+    async def finish(self) -> None:
+        """Wait for what was begun for connections that have ended."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def update_metrics(self) -> None:
         """Read the figures that are not counted as they change."""
         self.metrics.is_whole.set(self._engine.is_whole())
         self.metrics.stamp_bits.set(self._load.bits())
+        self.metrics.message_bits.set(self._postage.bits())
         self.metrics.notes.set(self._notes.count())
         with suppress(Unavailable):
             self.metrics.slots.set(await self._engine.count())
 
-    async def _close(self, visit: Visit, end: _Closing) -> None:
+    async def _close(self, visit: Visit, end: Closing) -> None:
         self.metrics.closed.labels(end.code).inc()
         LOG.warning("connection %012x closed with %d: %s", visit.number, end.code, end.reason)
         if end.code in _BREACHES and visit.guest.strike():
             LOG.warning("connection %012x was one breach too many: its network is kept out for a while", visit.number)
         await visit.connection.close(end.code, end.reason)
 
-    async def _serve_one(self, visit: Visit) -> None:
-        data = await self._receive(visit)
+    async def _serve_one(self, visit: Visit, data: bytes | str) -> None:
         wait_s = visit.bucket.take()
         if wait_s > 0:
             self._note_fast(visit)
@@ -206,7 +170,7 @@ class Desk:
             await self._admit(visit, request)
             await self._answer(visit, request)
         except ProtocolViolation as exc:
-            raise _Closing(CloseCode.MALFORMED, exc.message[:100]) from exc
+            raise Closing(CloseCode.MALFORMED, exc.message[:100]) from exc
         visit.role = role
         self.metrics.messages.labels(type(request).__name__).inc()
 
@@ -218,16 +182,7 @@ class Desk:
         except Unavailable:
             return  # whoever needs the store finds out there; pages are handed out without it
         self.metrics.refused.labels("network").inc()
-        raise _Closing(CloseCode.TOO_MANY, "too many from this network")
-
-    async def _receive(self, visit: Visit) -> bytes | str:
-        if visit.role in _PATIENT:
-            return await visit.connection.recv()
-        try:
-            async with asyncio.timeout(self._caps.silence_s):
-                return await visit.connection.recv()
-        except TimeoutError as exc:
-            raise _Closing(CloseCode.SILENT, f"nothing useful for {self._caps.silence_s:g} s") from exc
+        raise Closing(CloseCode.TOO_MANY, "too many from this network")
 
     def _note_fast(self, visit: Visit) -> None:
         if not visit.was_fast:
@@ -241,7 +196,7 @@ class Desk:
             self.metrics.refused.labels("busy").inc()
             if isinstance(request, Publish):
                 await self._send(visit, Published(accepted=False, code=Refusal.BUSY))
-            raise _Closing(CloseCode.BUSY, "busy: go elsewhere, or come back") from exc
+            raise Closing(CloseCode.BUSY, "busy: go elsewhere, or come back") from exc
 
     async def _answer_whole(self, visit: Visit, request: Request) -> None:
         match request:
@@ -262,7 +217,7 @@ class Desk:
             case ProveNote(signature=signature):
                 await self._show_note(visit, signature)
             case AskRelay(transport=transport):
-                await self._send(visit, visit.admit(transport))
+                await self._send(visit, visit.guest.admit(transport))
             case Taken(number=number):
                 await self._engine.take(visit.inbox, number)
 
@@ -310,7 +265,15 @@ class Desk:
         return is_timely_one and holds(stamp, peer, visit.guest.origin, bits)
 
     async def _deposit(self, visit: Visit, request: Deposit) -> None:
-        """Store and answer; the answer's bytes are the same whatever became of the message."""
+        """Store and answer; the answer's bytes are the same whatever became of a message that owes nothing."""
+        try:
+            visit.due = self._postage.collect(visit.due, request, visit.guest.origin)
+        except PeerFault as exc:
+            raise Closing(CloseCode.UNPROVEN, exc.message) from exc
+        if visit.due is not None:
+            self.metrics.refused.labels("work").inc()
+            await self._send(visit, WorkWanted(visit.due.bits, visit.due.challenge))
+            return
         if await self._tolls.admits_inbox(request.inbox):
             await self._engine.deposit(request.inbox, request.sealed)
         await visit.connection.send(_DEPOSITED)
@@ -329,18 +292,18 @@ class Desk:
         """
         network = visit.guest.name_noter()
         if network is None:
-            raise _Closing(CloseCode.TOO_MANY, "too many notes from this network")
+            raise Closing(CloseCode.TOO_MANY, "too many notes from this network")
         blob = deposit_blob(request.inbox, request.number, request.sealed)
         try:
             verify_signature(request.inbox, Purpose.RECOVERY_DEPOSIT, blob, request.signature)
         except PeerFault as exc:
-            raise _Closing(CloseCode.UNPROVEN, "the note is not signed for this inbox") from exc
+            raise Closing(CloseCode.UNPROVEN, "the note is not signed for this inbox") from exc
         try:
             now_ms = self._clock.now_ms()
             await self._notes.put(request.inbox, request.number, request.sealed, now_ms=now_ms, network=network)
         except LocalError as exc:
             LOG.error("a note can't be kept: %s", exc.message)  # noqa: TRY400 - the traceback says no more
-            raise _Closing(CloseCode.FULL, "can't keep notes now") from exc
+            raise Closing(CloseCode.FULL, "can't keep notes now") from exc
         await visit.connection.send(_NOTED)
 
     async def _show_note(self, visit: Visit, signature: bytes) -> None:
@@ -350,7 +313,7 @@ class Desk:
             sealed = await self._notes.get(inbox, now_ms=self._clock.now_ms())
         except LocalError as exc:
             LOG.error("a note can't be read: %s", exc.message)  # noqa: TRY400 - the traceback says no more
-            raise _Closing(CloseCode.FULL, "can't read notes now") from exc
+            raise Closing(CloseCode.FULL, "can't read notes now") from exc
         # As many random bytes where there is none: sealed ones look no other to whoever watches the line.
         await self._send(visit, NoteIs(sealed or os.urandom(limits.NOTE_BYTES)))
 
@@ -360,12 +323,12 @@ class Desk:
         try:
             verify_signature(visit.inbox, purpose, inbox_proof_blob(nonce, visit.guest.origin, visit.inbox), signature)
         except PeerFault as exc:
-            raise _Closing(CloseCode.UNPROVEN, "the inbox proof does not hold") from exc
+            raise Closing(CloseCode.UNPROVEN, "the inbox proof does not hold") from exc
 
     async def _open_inbox(self, visit: Visit, signature: bytes) -> None:
         self._check_proof(visit, Purpose.INBOX, signature)
         if not await self._engine.open_inbox(visit.inbox):
-            raise _Closing(CloseCode.FULL, "too many inboxes")
+            raise Closing(CloseCode.FULL, "too many inboxes")
         former = self._attended.get(visit.inbox)
         self._attended[visit.inbox] = visit
         if former is not None:
@@ -377,6 +340,9 @@ class Desk:
             await self._send(visit, Message(stored.number, stored.sealed))
 
     async def _leave(self, visit: Visit) -> None:
+        sent = visit.connection.closed.sent
+        if sent is not None and sent.code == CloseCode.TOO_BIG:  # only a frame above our cap is worth a line
+            LOG.warning("connection %012x closed: message above %d bytes", visit.number, self._caps.frame_bytes)
         self._publishing.discard(visit)
         if visit.peer:
             await self._engine.lose_holder(visit.peer, visit.number)

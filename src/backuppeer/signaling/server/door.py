@@ -8,41 +8,39 @@ given to listen on, by this machine's own name, or by the very address and port 
 has for itself (loopback, the unspecified address) name us on this machine only: or one stamp would do for all.
 """
 
+import asyncio
 import ipaddress
 import socket
+import sys
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
-from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import MultipleValuesError
 from websockets.frames import CTRL_OPCODES, Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import Event
 
 from backuppeer import limits
 from backuppeer.clock import Clock
-from backuppeer.errors import LocalError
-from backuppeer.limits.units import KIB
-from backuppeer.signaling.messages import SUBPROTOCOL
-from backuppeer.signaling.server import relay
+from backuppeer.signaling.messages import SUBPROTOCOL, RelayIs
 from backuppeer.signaling.server.bans import Bans
 from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.server.connection import Connection, Keeper
 from backuppeer.signaling.server.crowding import Networks, network_of
 from backuppeer.signaling.server.hops import FORWARDED, Hops, is_forwarded
 from backuppeer.signaling.server.metrics import CONTENT_TYPE, Metrics
 from backuppeer.signaling.server.page import show_page
 from backuppeer.signaling.server.rate import TokenBucket
+from backuppeer.signaling.server.relay import relay
+from backuppeer.signaling.server.relay.relaying import Relaying
 from backuppeer.signaling.servers import authority
 
 _V6_PREFIX: Final = 64
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "ip6-localhost"})
 _PATH: Final = "/"
 _NAME_BYTES: Final = 16
-_PIECE_BYTES: Final = 16 * KIB
-"""Read of a connection before the next look at it: up to 8,000 frames, some 0.1 s."""
 _SPLINTER_BYTES: Final = 126
 """No program or proxy cuts a message into parts as small as this."""
 
@@ -72,7 +70,8 @@ class Door:
         self._origins = frozenset(authority(url) for url in origins)
         names = [name.lower() for name in (listen_host, socket.gethostname()) if name]
         self._names = frozenset(name for name in names if not _is_everybodys(name))
-        self.is_ready = self.has_relay = False
+        self.is_ready = False
+        self.relaying: Relaying | None = None
 
     def enter(self) -> HTTPStatus | None:
         """Count a connection; return why it may not stay, or None."""
@@ -123,9 +122,8 @@ class Door:
         if not self._per_address[address]:
             del self._per_address[address]
 
-    def answer(self, connection: ServerConnection, request: Request) -> Response | None:
+    def answer(self, connection: "Visitor", request: Request) -> Response | None:
         """Answer the HTTP request, or return None to let the WebSocket opening go on."""
-        connection = visitor_of(connection)
         connection.arrive(request)
         path = request.path.partition("?")[0]
         if (told := self._tell(connection, request, path)) is not None:
@@ -133,9 +131,9 @@ class Door:
         if connection.refusal is not None:
             self._metrics.refused.labels("crowded").inc()
             return connection.respond(connection.refusal, "too many connections\n")
-        if self.has_relay and path in _PROBES:
+        if self.relaying is not None and path in _PROBES:
             return connection.respond(*_PROBES[path])
-        if self.has_relay and path == relay.PATH:
+        if self.relaying is not None and path == relay.PATH:
             return self._answer_relay(connection, request)
         if path != _PATH:
             return connection.respond(HTTPStatus.NOT_FOUND, "no such path\n")
@@ -171,7 +169,7 @@ class Door:
             return connection.respond(HTTPStatus.MISDIRECTED_REQUEST, text)
         if SUBPROTOCOL not in _split_tokens(offered):
             return connection.respond(HTTPStatus.BAD_REQUEST, f"this server speaks {SUBPROTOCOL}\n")
-        connection.origin = host
+        connection.origin = sys.intern(host)
         return None
 
     def _answer_relay(self, connection: "Visitor", request: Request) -> Response | None:
@@ -180,7 +178,7 @@ class Door:
         ):
             return connection.respond(HTTPStatus.BAD_REQUEST, f"this relay speaks {relay.SUBPROTOCOLS[0]}\n")
         connection.is_for_relay = True
-        connection.protocol.max_message_size = relay.FRAME_BYTES
+        connection.limit_messages(relay.FRAME_BYTES)
         return None
 
     def _is_our_name(self, host: str, peer_ip: str, local: tuple[str, int]) -> bool:
@@ -209,51 +207,60 @@ _PROBES: Final[dict[str, tuple[HTTPStatus, str]]] = {
 """What iroh asks a relay before it uses it: how far it is, and whether a portal answers in its place."""
 
 
-class Visitor(ServerConnection):
+class Visitor(Connection):
     """A connection that the door has counted in, from the first TCP byte on."""
 
-    door: Door
-    refusal: HTTPStatus | None = None
-    origin: str = ""
-    is_for_relay: bool = False
-    peer_ip: str = ""
-    local_address: tuple[str, int] = ("", 0)
-    _address: str = ""
-    _frames: TokenBucket
+    __slots__ = ("_address", "_door", "_frames", "_serve", "is_for_relay", "origin", "peer_ip", "refusal")
 
-    def connection_made(self, transport: Any) -> None:
+    def __init__(self, keeper: Keeper, door: Door, serve: Callable[["Visitor"], None]) -> None:
+        super().__init__(keeper)
+        self._door, self._serve = door, serve
+        self._frames: TokenBucket | None = None
+        self._address = self.origin = self.peer_ip = ""
+        self.refusal: HTTPStatus | None = None
+        self.is_for_relay = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count in; cut at once when even the refusals are too many."""
-        peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        peer = transport.get_extra_info("peername")
         self.peer_ip = str(peer[0]) if peer else ""
-        self.local_address = (str(local[0]), int(local[1])) if local else ("", 0)
-        self.refusal = self.door.enter()
-        self._frames = self.door.count_frames()
-        if not self.door.hops.trusts(self.peer_ip):
+        self.refusal = self._door.enter()
+        if not self._door.hops.trusts(self.peer_ip):
             self._count_from(self.peer_ip)
         super().connection_made(transport)
-        if self.refusal is not None and self.door.is_crowded(self._address):
-            transport.abort()
+        if self.refusal is not None and self._door.is_crowded(self._address):
+            self.transport.abort()
 
-    def data_received(self, data: bytes) -> None:
-        """Read in pieces: of one that is cut no more is looked at."""
-        for start in range(0, len(data), _PIECE_BYTES):
-            if self.transport.is_closing():
-                return
-            super().data_received(data[start : start + _PIECE_BYTES])
+    @property
+    def local_address(self) -> tuple[str, int]:
+        """The ip and port that were reached."""
+        local = self.transport.get_extra_info("sockname")
+        return (str(local[0]), int(local[1])) if local else ("", 0)
 
-    def process_event(self, event: Event) -> None:
+    def answer(self, request: Request) -> Response | None:
+        """Let the door answer."""
+        return self._door.answer(self, request)
+
+    def serve(self) -> None:
+        """Go where whoever made it says."""
+        self._serve(self)
+
+    def is_heard(self, frame: Frame) -> bool:
         """Count what costs work and says nothing, which the library answers or throws away; cut who sends too much."""
-        if isinstance(event, Frame) and _says_nothing(event) and not self._frames.take_at_once():
-            if not self.transport.is_closing():
-                self.door.cut(self._address)
-                self.transport.abort()
-            return
-        super().process_event(event)
+        if not _says_nothing(frame) or self.is_answer(frame):
+            return True
+        self._frames = self._frames or self._door.count_frames()
+        if self._frames.take_at_once():
+            return True
+        if not self.transport.is_closing():
+            self._door.cut(self._address)
+            self.transport.abort()
+        return False
 
     def arrive(self, request: Request) -> None:
         """Learn from the request where a connection that a proxy of ours passed on comes from."""
         if not self._address:
-            self.peer_ip = self.door.hops.origin_of(self.peer_ip, request.headers.get_all(FORWARDED))
+            self.peer_ip = self._door.hops.origin_of(self.peer_ip, request.headers.get_all(FORWARDED))
             self._count_from(self.peer_ip)
 
     def is_local(self, request: Request) -> bool:
@@ -262,19 +269,24 @@ class Visitor(ServerConnection):
 
     def _count_from(self, ip: str) -> None:
         self._address = coarse_address(ip)
-        self.refusal = self.door.enter_from(self._address) or self.refusal
+        self.refusal = self._door.enter_from(self._address) or self.refusal
 
     def name_noter(self) -> bytes | None:
         """Count a note against the network that this connection comes from; see `Door.name_noter`."""
-        return self.door.name_noter(self._address)
+        return self._door.name_noter(self._address)
 
     def name_network(self, key: bytes) -> bytes:
         """Return the name of the network that this connection comes from, under a key."""
         return blake2b(network_of(self._address).encode(), key=key, digest_size=_NAME_BYTES).digest()
 
+    def admit(self, transport: bytes) -> RelayIs:
+        """Admit a transport key to the relay, if there is one, on the account of the network."""
+        relaying = self._door.relaying
+        return relaying.answer(self.network, transport) if relaying is not None else RelayIs()
+
     def strike(self) -> bool:
         """Count a breach of the protocol; return whether the address is kept out from now on."""
-        return self.door.bans.strike(self._address)
+        return self._door.bans.strike(self._address)
 
     @property
     def network(self) -> str:
@@ -283,22 +295,10 @@ class Visitor(ServerConnection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count out."""
-        self.door.leave()
+        self._door.leave()
         if self._address:
-            self.door.leave_from(self._address)
+            self._door.leave_from(self._address)
         super().connection_lost(exc)
-
-
-def visitor_of(connection: ServerConnection) -> Visitor:
-    """Return a connection as what the server was told to make it.
-
-    Raises:
-        LocalError: it was made by somebody else.
-
-    """
-    if not isinstance(connection, Visitor):
-        raise LocalError("a connection that did not come through the door")
-    return connection
 
 
 def coarse_address(address: str) -> str:
@@ -311,7 +311,8 @@ def coarse_address(address: str) -> str:
         if ip.ipv4_mapped is not None:
             return str(ip.ipv4_mapped)
         return str(ipaddress.ip_network((ip, _V6_PREFIX), strict=False))
-    return str(ip)
+    text = str(ip)
+    return address if text == address else text  # the very string: ten thousands are held
 
 
 def _says_nothing(frame: Frame) -> bool:

@@ -5,23 +5,24 @@ one together; their own jitter spreads seconds, this spreads the rest. Bounded: 
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 
-from websockets.asyncio.server import Server, ServerConnection
-
 from backuppeer import limits
+from backuppeer.signaling.server.connection import Connection
+from backuppeer.signaling.server.listener import Listener
 
 _GOING_AWAY: Final = 1001
 _ROUND_S: Final = 0.05
 
 
-async def drain(server: Server, *, over_s: float) -> None:
+async def drain(listener: Listener, *, over_s: float) -> None:
     """Stop accepting, close every connection with 1001 within `over_s`, and return when their handlers have ended.
 
     Few connections go at once: at least DRAIN_LEAST_PER_S go each second. Who does not answer is cut.
     """
-    server.close(close_connections=False)
-    connections = list(server.connections)
+    listener.stop()
+    connections = listener.open_connections()
     per_round = max(limits.DRAIN_LEAST_PER_S, len(connections) / max(over_s, _ROUND_S)) * _ROUND_S
     closings: list[asyncio.Task[None]] = []
     try:
@@ -32,10 +33,10 @@ async def drain(server: Server, *, over_s: float) -> None:
         if closings:
             await asyncio.wait(closings, timeout=limits.SERVER_CLOSE_S)
     finally:
-        _cut(connections + list(server.connections))
-        await server.wait_closed()
+        _cut(list(listener.connections))
+        await listener.wait_closed()
 
 
-def _cut(connections: list[ServerConnection]) -> None:
+def _cut(connections: Iterable[Connection]) -> None:
     for connection in connections:
         connection.transport.abort()

@@ -1,7 +1,7 @@
-"""How much work new keys must show: what the operator says when idle, more while many come.
+"""How much work a flood costs: what the operator says when idle, more while many come.
 
-Knows: when new keys came, monotonic time. Must not know: keys. Bits rise with the logarithm of the rate: a flood of
-twice as many keys has to work twice as much for each.
+Knows: how often something came, monotonic time. Must not know: keys, messages. Bits rise with the logarithm of the
+rate: a flood of twice as many has to work twice as much for each.
 """
 
 import math
@@ -12,18 +12,43 @@ from backuppeer.clock import Clock
 from backuppeer.signaling.server.caps import Caps
 
 
+class Tide:
+    """How often something came, over about a minute."""
+
+    __slots__ = ("_weight", "last_s")
+
+    def __init__(self, now_s: float) -> None:
+        self._weight = 0.0
+        self.last_s = now_s
+        """When it came last."""
+
+    def note(self, now_s: float) -> None:
+        """Count one more."""
+        self._weight = self._left(now_s) + 1
+        self.last_s = now_s
+
+    def bits(self, now_s: float, *, per_s: float, base: int, most: int) -> int:
+        """Return the bits that fit the rate now: `base` below `per_s`, then one more with each doubling."""
+        rate = self._left(now_s) / limits.LOAD_WINDOW_S
+        if rate < per_s:
+            return base
+        return min(most, max(base, limits.LOAD_BITS_LEAST) + 1 + int(math.log2(rate / per_s)))
+
+    def _left(self, now_s: float) -> float:
+        return self._weight * math.exp((self.last_s - now_s) / limits.LOAD_WINDOW_S)
+
+
 class Load:
-    """The rate of new keys, over about a minute."""
+    """What a new key must show."""
 
     def __init__(self, caps: Caps, *, clock: Clock) -> None:
         self._caps, self._clock = caps, clock
-        self._weight, self._then_s = 0.0, clock.monotonic_s()
+        self._tide = Tide(clock.monotonic_s())
         self._asked: deque[tuple[float, int]] = deque()
 
     def note_new_key(self) -> None:
         """Count a key that was taken for the first time."""
-        self._decay()
-        self._weight += 1
+        self._tide.note(self._clock.monotonic_s())
 
     def ask(self) -> int:
         """Return the bits that a new key is asked for now; 0 = none."""
@@ -37,22 +62,14 @@ class Load:
 
     def bits(self) -> int:
         """Return the bits that fit the rate now."""
-        self._decay()
-        base, rate = self._caps.stamp_bits, self._weight / limits.LOAD_WINDOW_S
-        if rate < self._caps.load_keys_per_s:
-            return base
-        more = 1 + int(math.log2(rate / self._caps.load_keys_per_s))
-        return min(limits.STAMP_BITS_MOST, max(base, limits.LOAD_BITS_LEAST) + more)
+        caps = self._caps
+        now_s, per_s = self._clock.monotonic_s(), caps.load_keys_per_s
+        return self._tide.bits(now_s, per_s=per_s, base=caps.stamp_bits, most=limits.STAMP_BITS_MOST)
 
     def least(self) -> int:
         """Return the bits that are enough: who was asked for fewer, and worked, is not sent to work again."""
         self._forget()
         return min((bits for _, bits in self._asked), default=self.bits())
-
-    def _decay(self) -> None:
-        now_s = self._clock.monotonic_s()
-        self._weight *= math.exp((self._then_s - now_s) / limits.LOAD_WINDOW_S)
-        self._then_s = now_s
 
     def _forget(self) -> None:
         then_s = self._clock.monotonic_s() - limits.STAMP_S

@@ -19,6 +19,7 @@ from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.engine import Deaf, Ears, Put, Rate, Shown, Slice, Stored
 from backuppeer.signaling.server.rate import Buckets
 from backuppeer.signaling.server.seen import SeenKeys
+from backuppeer.signaling.server.timetable import Timetable
 from backuppeer.signaling.server.walk import Walk
 
 _DAY_S: Final = 86_400
@@ -57,6 +58,7 @@ class MemoryEngine:
         self._gone: OrderedDict[bytes, _Record] = OrderedDict()
         self._inboxes: dict[bytes, _Inbox] = {}
         self._unattended: OrderedDict[bytes, None] = OrderedDict()
+        self._due_peers, self._due_inboxes = Timetable(), Timetable()
         self._seen = SeenKeys(caps.seen_keys, clock=clock)
         self._buckets = Buckets(limits.SERVER_BUCKETS, clock=clock)
         self._ears: Ears = Deaf()
@@ -85,6 +87,7 @@ class MemoryEngine:
             return Put.FULL
         place = known.place if known is not None else -1
         record = _Record(shown.seq, shown.digest, self._clock.monotonic_s() + shown.life_s, place=place)
+        self._due_peers.add(shown.peer, record.until_s)
         self._file(shown, record, holder)
         return Put.ACCEPTED
 
@@ -101,6 +104,7 @@ class MemoryEngine:
         record.holders.discard(holder)
         if not record.holders:
             record.vanish_s = self._clock.monotonic_s() + self._caps.grace_s
+            self._due_peers.add(peer, record.vanish_s)
 
     async def page(self, cursor: bytes, limit: int) -> Slice:
         """Walk on from the cursor."""
@@ -149,6 +153,7 @@ class MemoryEngine:
             box.is_attended = False
             box.until_s = self._clock.monotonic_s() + self._caps.inbox_life_s
             self._unattended[inbox] = None
+            self._due_inboxes.add(inbox, box.until_s)
 
     async def deposit(self, inbox: bytes, sealed: bytes) -> Stored | None:
         """Store, within the caps of the inbox and of the whole server."""
@@ -158,7 +163,10 @@ class MemoryEngine:
             return None
         self._numbers += 1
         self._messages += 1
-        box.messages[self._numbers] = (sealed, self._clock.monotonic_s() + self._caps.inbox_life_s)
+        until_s = self._clock.monotonic_s() + self._caps.inbox_life_s
+        if not box.messages:
+            self._due_inboxes.add(inbox, until_s)
+        box.messages[self._numbers] = (sealed, until_s)
         stored = Stored(self._numbers, sealed)
         if box.is_attended:
             self._ears.arrived(inbox, stored)
@@ -198,15 +206,31 @@ class MemoryEngine:
         """Drop listings, numbers, messages and inboxes whose time is over."""
         now_s = self._clock.monotonic_s()
         self._seen.sweep()
-        for peer in [p for p, r in self._shown.items() if min(r.until_s, r.vanish_s) <= now_s]:
+        for peer in self._due_peers.pop(now_s):
+            self._sweep_peer(peer, now_s)
+        for inbox in self._due_inboxes.pop(now_s):
+            self._sweep_inbox(inbox, now_s)
+
+    def _sweep_peer(self, peer: bytes, now_s: float) -> None:
+        shown = self._shown.get(peer)
+        if shown is not None and min(shown.until_s, shown.vanish_s) <= now_s:
             self._vanish(peer)
-        for peer in [p for p, r in self._gone.items() if r.until_s <= now_s]:
+        gone = self._gone.get(peer)
+        if gone is not None and gone.until_s <= now_s:
             del self._gone[peer]
-        for inbox in [i for i, b in self._inboxes.items() if b.until_s <= now_s]:
+
+    def _sweep_inbox(self, inbox: bytes, now_s: float) -> None:
+        box = self._inboxes.get(inbox)
+        if box is None:
+            return
+        if box.until_s <= now_s:
             self._drop_inbox(inbox)
-        for inbox, box in self._inboxes.items():
-            for number in [n for n, (_, until_s) in box.messages.items() if until_s <= now_s]:
-                await self.take(inbox, number)
+            return
+        for number in [number for number, (_, until_s) in box.messages.items() if until_s <= now_s]:
+            del box.messages[number]
+            self._messages -= 1
+        for _, until_s in list(box.messages.values())[:1]:
+            self._due_inboxes.add(inbox, until_s)
 
     def _hold(self, known: _Record, shown: Shown, holder: int) -> Put:
         """Accept the same listing again, from its publisher returning: never an older one, nor another of its number.
@@ -249,6 +273,7 @@ class MemoryEngine:
         record.holders.clear()
         self._gone.pop(peer, None)
         self._gone[peer] = record
+        self._due_peers.add(peer, record.until_s)
 
     def _join_order(self, peer: bytes, record: _Record) -> None:
         record.place = len(self._order)

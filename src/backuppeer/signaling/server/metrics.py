@@ -9,7 +9,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from backuppeer.signaling.server.relay import RelayCounters
+from backuppeer.signaling.server.relay.relay import RelayCounters
 
 _RELAY: Final = {
     "relay_clients": "Peers connected to the relay now",
@@ -31,6 +31,7 @@ class Metrics:
         self.notes = self._gauge("notes", "Recovery notes kept here")
         self.is_whole = self._gauge("store_up", "1 while the state can be read and written, 0 while read-only")
         self.stamp_bits = self._gauge("stamp_bits", "Work that a new key must show now; each bit doubles it")
+        self.message_bits = self._gauge("message_bits", "Work for a message into an inbox that had some lately, now")
         self.messages = self._counter("messages", "Messages answered", "type")
         self.refused = self._counter("refused", "Connections and messages turned away", "reason")
         self.closed = self._counter("closed", "Connections closed by this server", "code")

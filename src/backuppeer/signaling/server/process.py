@@ -5,15 +5,10 @@ HTTP answers, and the relay where there is one; its observers have the same port
 """
 
 import asyncio
-import logging
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from functools import partial
-from typing import Final, NamedTuple
-
-from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.typing import Subprotocol
+from typing import NamedTuple
 
 from backuppeer import limits
 from backuppeer.clock import Clock, SystemClock
@@ -21,20 +16,15 @@ from backuppeer.errors import LocalError, UserError
 from backuppeer.signaling.messages import SUBPROTOCOL
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.desk import Desk
-from backuppeer.signaling.server.door import Door, Visitor, visitor_of
+from backuppeer.signaling.server.door import Door, Visitor
 from backuppeer.signaling.server.drain import drain
 from backuppeer.signaling.server.engine import Engine
 from backuppeer.signaling.server.hops import Hops
+from backuppeer.signaling.server.listener import Listener
 from backuppeer.signaling.server.memory import MemoryEngine
 from backuppeer.signaling.server.notes import MemoryNotes, Notes
-from backuppeer.signaling.server.relay import SUBPROTOCOLS
-from backuppeer.signaling.server.relaying import Relaying
-
-_QUEUE_FRAMES: Final = 4
-_LIBRARY_LOG: Final = logging.getLogger("backuppeer.signaling.server.websockets")
-# The library logs a full traceback for each connection that drops in its opening or its pings, and can name addresses.
-# What matters is logged by the desk.
-_LIBRARY_LOG.setLevel(logging.CRITICAL + 1)
+from backuppeer.signaling.server.relay.relay import SUBPROTOCOLS
+from backuppeer.signaling.server.relay.relaying import Relaying
 
 
 class Keeping(NamedTuple):
@@ -84,7 +74,7 @@ async def run_server(  # noqa: PLR0913 - one for each wish of an operator
         UserError: the address or an origin is malformed, or it can't be listened on.
 
     """
-    host, port = parse_listen(listen)
+    host, _ = parse_listen(listen)
     caps, clock = caps or Caps(), clock or SystemClock()
     keeping = keeping or Keeping()
     engine, notes = keeping.engine or MemoryEngine(caps, clock=clock), keeping.notes or MemoryNotes(caps.memory_notes)
@@ -96,63 +86,47 @@ async def run_server(  # noqa: PLR0913 - one for each wish of an operator
         desk.metrics.watch_relay(relaying.relay.counters)
     await engine.open(desk)
     try:
-        server = await _bind(listen, _listen(host, port, door=door, desk=desk, tls=tls, relaying=relaying))
-        bound = [found.getsockname()[:2] for found in server.sockets]
+        listener = _make_listener(door, desk, relaying)
+        bound = await _bind(listen, listener, tls)
         try:
             async with relaying.running(bound, sweep_s=caps.sweep_s) if relaying else nullcontext():
                 door.is_ready = True
                 if on_ready is not None:
                     on_ready(bound[0][1])
-                await _sweep_for_ever(engine, notes, desk, caps, clock)
+                sweeping = _sweep_for_ever(engine, notes, desk, caps, clock)
+                await asyncio.gather(sweeping, listener.ping(caps.ping_s))
         finally:
             door.is_ready = False
-            await drain(server, over_s=caps.drain_s)
+            await drain(listener, over_s=caps.drain_s)
+            await desk.finish()
     finally:
         await engine.close()
 
 
-async def _bind(listen: str, listening: Awaitable[Server]) -> Server:
+async def _bind(listen: str, listener: Listener, tls: ssl.SSLContext | None) -> list[tuple[str, int]]:
     try:
-        return await listening
+        return await listener.listen(*parse_listen(listen), tls)
     except OSError as exc:
         raise UserError(f"can't listen on {listen}: {exc.strerror or exc}", hint="choose another --listen") from exc
 
 
-def _listen(
-    host: str | None, port: int, *, door: Door, desk: Desk, tls: ssl.SSLContext | None, relaying: Relaying | None
-) -> Awaitable[Server]:
-    """Return the library's server, not yet listening, that knows this door and this desk."""
+def _make_listener(door: Door, desk: Desk, relaying: Relaying | None) -> Listener:
+    """Return a listener, not yet listening, that knows this door and this desk."""
     caps = door.caps
-    door.has_relay = relaying is not None
+    door.relaying = relaying
 
-    async def handle(connection: ServerConnection) -> None:
-        visitor = visitor_of(connection)
-        if relaying is None:
-            await desk.serve(connection, visitor)
-        elif visitor.is_for_relay:
-            await relaying.relay.serve(connection, visitor.network)
+    def serve(visitor: Visitor) -> None:
+        if relaying is not None and visitor.is_for_relay:
+            relaying.relay.receive(visitor, visitor.network)
         else:
-            await desk.serve(connection, visitor, partial(relaying.answer, visitor.network))
+            desk.receive(visitor, visitor)
 
-    class Guest(Visitor):
-        """A visitor of this very door."""
-
-    Guest.door = door
-    return serve(
-        handle,
-        host,
-        port,
-        create_connection=Guest,
-        process_request=door.answer,
-        subprotocols=[Subprotocol(name) for name in (SUBPROTOCOL, *SUBPROTOCOLS)],
-        compression=None,  # sizes would leak, and it costs 64 KiB a connection
-        server_header=None,
-        open_timeout=caps.handshake_s,
-        close_timeout=limits.SERVER_CLOSE_S,
-        max_size=caps.frame_bytes,
-        max_queue=_QUEUE_FRAMES,
-        logger=_LIBRARY_LOG,
-        ssl=tls,
+    return Listener(
+        lambda keeper: Visitor(keeper, door, serve),
+        handshake_s=caps.handshake_s,
+        close_s=limits.SERVER_CLOSE_S,
+        message_bytes=caps.frame_bytes,
+        subprotocols=[SUBPROTOCOL, *SUBPROTOCOLS],
     )
 
 

@@ -8,6 +8,7 @@ place is better than another. A cursor is opaque to clients, small, and holds no
 import math
 import random
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -50,10 +51,10 @@ class Walk:
             raise ProtocolViolation("not a cursor of this server")
         return walk
 
-    def look_ahead(self, rows: int) -> list[int]:
+    def look_ahead(self, rows: int) -> Iterator[int]:
         """Return the places to look at for so many rows; whoever has looked moves `done` on."""
         stop = min(self.size, self.done + rows * _LOOKS_PER_ROW)
-        return [(self.start + step * self.stride) % self.size for step in range(self.done, stop)]
+        return ((self.start + step * self.stride) % self.size for step in range(self.done, stop))
 
     def cursor(self) -> bytes:
         """Return where to go on; empty at the end."""

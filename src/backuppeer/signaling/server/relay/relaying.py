@@ -14,8 +14,8 @@ from backuppeer.clock import Clock
 from backuppeer.errors import LocalError
 from backuppeer.signaling.messages import RelayIs
 from backuppeer.signaling.observers import ObserverPlace, pack_observer
-from backuppeer.signaling.server.admissions import Admissions
-from backuppeer.signaling.server.relay import Relay
+from backuppeer.signaling.server.relay.admissions import Admissions
+from backuppeer.signaling.server.relay.relay import Relay
 from backuppeer.transport.addresses import format_address
 from backuppeer.transport.iroh import Observer, open_observer
 
@@ -31,10 +31,14 @@ class Relaying:
         *,
         bytes_per_s: float = limits.RELAY_BYTES_PER_S,
         observe_at: Sequence[tuple[str, int]] = (),
+        at: str = "",
         may_loopback: bool = False,
     ) -> None:
-        """observe_at: (ip, port) where observers listen, when not where the server does: behind a proxy."""
-        self._observe_at = observe_at
+        """observe_at: (ip, port) where observers listen, when not where the server does: behind a proxy.
+
+        at: the node's own address, where several answer to one name.
+        """
+        self._observe_at, self.at = observe_at, at
         self.admissions, self._may_loopback = Admissions(clock), may_loopback
         self.relay = Relay(self.admissions, clock, bytes_per_s=bytes_per_s)
         self._observers: list[Observer] = []
@@ -49,7 +53,7 @@ class Relaying:
         if not self.admissions.admit(transport, network):
             return RelayIs()
         places = [ObserverPlace(each.transport_id, each.port, each.version) for each in self._observers]
-        return RelayIs(int(self.admissions.life_s), [pack_observer(place) for place in places])
+        return RelayIs(int(self.admissions.life_s), [pack_observer(place) for place in places], self.at)
 
     @asynccontextmanager
     async def running(self, listening: Sequence[tuple[str, int]], *, sweep_s: float) -> AsyncIterator[None]:

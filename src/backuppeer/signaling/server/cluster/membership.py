@@ -13,10 +13,10 @@ from typing import Final
 
 from backuppeer import limits
 from backuppeer.errors import Unavailable, UserError
-from backuppeer.signaling.server import scripts
 from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.server.cluster import scripts
+from backuppeer.signaling.server.cluster.store import Store
 from backuppeer.signaling.server.engine import Ears, Stored
-from backuppeer.signaling.server.store import Store
 
 LOG: Final = logging.getLogger("backuppeer.signaling.server")
 _CANCEL_AGAIN_S: Final = 0.01

@@ -13,12 +13,12 @@ from typing import Final
 from backuppeer import limits
 from backuppeer.clock import Clock
 from backuppeer.errors import Unavailable
-from backuppeer.signaling.server import scripts
 from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.server.cluster import scripts
+from backuppeer.signaling.server.cluster.membership import Membership, read_waiting
+from backuppeer.signaling.server.cluster.mirror import Mirror
+from backuppeer.signaling.server.cluster.store import Store
 from backuppeer.signaling.server.engine import Deaf, Ears, Put, Rate, Shown, Slice, Stored
-from backuppeer.signaling.server.membership import Membership, read_waiting
-from backuppeer.signaling.server.mirror import Mirror
-from backuppeer.signaling.server.store import Store
 from backuppeer.signaling.server.walk import Walk
 
 PREFIX: Final = "{backup-peer}:1:"

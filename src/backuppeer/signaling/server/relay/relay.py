@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
@@ -27,8 +26,9 @@ from backuppeer.clock import Clock
 from backuppeer.crypto.relay import holds_relay_proof
 from backuppeer.errors import ProtocolViolation
 from backuppeer.signaling.messages import CloseCode
-from backuppeer.signaling.server.admissions import Admissions
-from backuppeer.signaling.server.turns import FlowKey, Turns
+from backuppeer.signaling.server.connection import Connection
+from backuppeer.signaling.server.relay.admissions import Admissions
+from backuppeer.signaling.server.relay.turns import FlowKey, Turns
 
 LOG: Final = logging.getLogger("backuppeer.signaling.server.relay")
 SUBPROTOCOLS: Final = ("iroh-relay-v2", "iroh-relay-v1")
@@ -64,10 +64,25 @@ class RelayCounters:
 @dataclass(slots=True, eq=False)
 class _Client:
     key: bytes
-    connection: ServerConnection
+    connection: Connection
     network: str
     number: int = field(default_factory=lambda: secrets.randbits(48))
     talks_to: set[bytes] = field(default_factory=set)
+
+
+@dataclass(slots=True, eq=False)
+class _Serving:
+    """Attends one connection: from its opening to its end in one go."""
+
+    relay: "Relay"
+    connection: Connection
+    network: str
+    has_begun: bool = False
+
+    async def attend(self) -> None:
+        if not self.has_begun:  # what comes when it has ended is nobody's
+            self.has_begun = True
+            await self.relay.serve(self.connection, self.network)
 
 
 class Relay:
@@ -92,7 +107,11 @@ class Relay:
             group.create_task(self._turns.run())
             group.create_task(self._sweep(sweep_s))
 
-    async def serve(self, connection: ServerConnection, network: str) -> None:
+    def receive(self, connection: Connection, network: str) -> None:
+        """Serve a connection that has just opened."""
+        connection.attend(_Serving(self, connection, network), at_once=True)
+
+    async def serve(self, connection: Connection, network: str) -> None:
         """Serve one connection of a client, which comes from this network, until it ends."""
         try:
             async with asyncio.timeout(limits.SERVER_HANDSHAKE_S):
@@ -116,7 +135,7 @@ class Relay:
         finally:
             await self._let_out(client)
 
-    async def _let_in(self, connection: ServerConnection, network: str) -> _Client:
+    async def _let_in(self, connection: Connection, network: str) -> _Client:
         """Return a client that has proven an admitted key.
 
         Raises:
@@ -155,7 +174,7 @@ class Relay:
             self._turns.forget(client.key)  # on the account of the network that it comes from now
         await client.connection.send(_CONFIRM)
 
-    async def _deny(self, connection: ServerConnection, why: str) -> None:
+    async def _deny(self, connection: Connection, why: str) -> None:
         await connection.send(_DENY + bytes([len(why)]) + why.encode())
         raise ProtocolViolation(why)
 

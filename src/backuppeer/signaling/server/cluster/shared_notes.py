@@ -7,8 +7,8 @@ name at each node, so one that crowds counts for each node by itself.
 from typing import Final
 
 from backuppeer.limits import CLOCK_SKEW_S, NOTE_KEPT_S, STORE_BATCH
-from backuppeer.signaling.server import note_scripts
-from backuppeer.signaling.server.store import Store
+from backuppeer.signaling.server.cluster import note_scripts
+from backuppeer.signaling.server.cluster.store import Store
 
 _SKEW_MS: Final = CLOCK_SKEW_S * 1000
 _KEPT_MS: Final = NOTE_KEPT_S * 1000

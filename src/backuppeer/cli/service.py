@@ -1,0 +1,194 @@
+"""`service`: the agent started at each login, and started again if it ends by a fault."""
+
+import json
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+
+from backuppeer.agent.home.config import read_config
+from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.keyfile import Custody, read_key_file
+from backuppeer.cli.agents import ping_agent, stop_agent
+from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.homes import read_peer
+from backuppeer.cli.installed import Keeper, find_keeper
+from backuppeer.cli.render import escape_line, escape_name
+from backuppeer.cli.screen import GREEN
+from backuppeer.errors import LocalError, NotFoundError, UserError
+from backuppeer.limits import AGENT_START_S, LOG_LINES_SHOWN
+
+_POLL_S: Final = 0.1
+_CARRIED: Final = ("BACKUPPEER_SERVERS", "BACKUPPEER_PROXY", "BACKUPPEER_BIND")
+_INSTALL: Final = (
+    "Start the agent at each login, and again if it ends by a fault.\n\nBackups by schedule, audits and hosting go on "
+    "without you. Nothing needs root: it is a systemd unit of yours, on macOS a launchd agent. Until you log in "
+    "nothing of yours runs; on a machine that nobody logs in to, `loginctl enable-linger` has it run all the same."
+)
+
+
+class ServiceState(msgspec.Struct, kw_only=True):
+    """`service install|uninstall|status`: whether it is installed and runs, and the file that says so."""
+
+    installed: bool
+    running: bool
+    file: str
+
+
+class LogLine(msgspec.Struct, kw_only=True):
+    """`service logs`: a line of the agent's log."""
+
+    time: str
+    level: str
+    event: str
+    facts: dict[str, Any]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb and what may follow it."""
+    group = typer.Typer(rich_markup_mode=None)
+    group.command(name="install", help=_INSTALL)(install)
+    group.command(name="uninstall", help="Start it no more; ends the agent. Backups and settings stay.")(uninstall)
+    group.command(name="status", help="Say whether the service is installed, and runs.")(status)
+    group.command(name="logs", help="Show the end of the agent's log.")(logs)
+    app.add_typer(group, name="service", help="The agent as a service, so that all goes on by itself.")
+
+
+def install(ctx: typer.Context) -> int:
+    """Write the service's file and start the agent by it."""
+    context = context_of(ctx)
+    home, screen = context.home, context.screen
+    read_peer(home)
+    _check_unlocked(home)
+    keeper = _find(home)
+    if not keeper.is_running():
+        stop_agent(home)
+    keeper.install()
+    _await_agent(home)
+    screen.line(f"{screen.paint('✓', GREEN)} the agent runs, and starts at each login: {escape_name(str(keeper.file))}")
+    for name in (name for name in _CARRIED if os.environ.get(name)):
+        screen.note(
+            f"{name} of this terminal does not count for the service: what it is to use stands in `config list`"
+        )
+    return _tell(context, keeper)
+
+
+def uninstall(ctx: typer.Context) -> int:
+    """End the service and remove its file."""
+    context = context_of(ctx)
+    keeper = _find(context.home)
+    if not keeper.uninstall():
+        raise NotFoundError("no service is installed for this home", hint="`backup-peer service install` installs one")
+    context.screen.line(
+        f"{context.screen.paint('✓', GREEN)} the service is gone; the agent starts when a command needs it"
+    )
+    return _tell(context, keeper)
+
+
+def status(ctx: typer.Context) -> int:
+    """Say how it stands; starts nothing."""
+    context = context_of(ctx)
+    keeper, screen = _find(context.home), context.screen
+    state = _state_of(keeper)
+    if screen.json:
+        screen.value(state)
+        return 0
+    if not state.installed:
+        screen.line("no service is installed: the agent runs from the first command until this machine restarts")
+        screen.line("  `backup-peer service install` has it start at each login", hang=4)
+    elif state.running:
+        screen.line(f"{screen.paint('✓', GREEN)} the service runs: {escape_name(state.file)}")
+    else:
+        screen.line(f"the service is installed and does not run: {escape_name(state.file)}")
+        if ping_agent(context.home) is not None:
+            screen.line("  an agent runs without it; at the next login it is the service's", hang=4)
+        screen.line(f"  what the system says of it: `{' '.join(keeper.show_logs())}`", hang=4)
+    return 0
+
+
+def logs(
+    ctx: typer.Context,
+    lines: Annotated[int, typer.Option(min=1, max=LOG_LINES_SHOWN, metavar="N", help="So many lines.")] = 50,
+) -> int:
+    """Show the last lines of the agent's log, oldest first."""
+    context = context_of(ctx)
+    found = [line for text in _read_last(context.home.logs / "agent.log", lines) if (line := _parse(text))]
+    if context.screen.json:
+        context.screen.value(found)
+        return 0
+    for line in found:
+        facts = " ".join(f"{name}={value}" for name, value in line.facts.items())
+        context.screen.line(escape_line(f"{line.time} {line.level:<7} {line.event}  {facts}".rstrip()))
+    if not found:
+        context.screen.line("the agent has written no log yet")
+    return 0
+
+
+def _find(home: Home) -> Keeper:
+    # By the command, not by its agent: that finds out how the keys of the home are opened.
+    command = [sys.executable, "-P", "-m", "backuppeer.cli.main", "--home", os.fspath(home.path), "agent", "run"]
+    return find_keeper(home.path, command)
+
+
+def _check_unlocked(home: Home) -> None:
+    """Refuse a home whose keys only a person can open.
+
+    Raises:
+        UserError: such a one.
+
+    """
+    if read_key_file(home.keys / "working").custody is Custody.PASSPHRASE and not read_config(home).passphrase_command:
+        raise UserError(
+            "the keys of this home are under a passphrase, and a service has nobody to type it",
+            hint="`backup-peer config set passphrase_command COMMAND` names a command that says it, or "
+            "`backup-peer passphrase keyring` puts the keys into the system's keyring",
+        )
+
+
+def _await_agent(home: Home) -> None:
+    """Return once the agent answers.
+
+    Raises:
+        LocalError: it doesn't within its time.
+
+    """
+    limit = time.monotonic() + AGENT_START_S
+    while ping_agent(home) is None:
+        if time.monotonic() > limit:
+            raise LocalError(
+                "the service is installed, but its agent does not answer",
+                hint="`backup-peer service status` says where to look; `backup-peer agent run` shows why it can't run",
+            )
+        time.sleep(_POLL_S)
+
+
+def _state_of(keeper: Keeper) -> ServiceState:
+    return ServiceState(installed=keeper.file.exists(), running=keeper.is_running(), file=os.fspath(keeper.file))
+
+
+def _tell(context: Context, keeper: Keeper) -> int:
+    context.screen.done(_state_of(keeper))
+    return 0
+
+
+def _read_last(path: Path, count: int) -> Iterator[str]:
+    if path.exists():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            yield from deque(file, maxlen=count)
+
+
+def _parse(text: str) -> LogLine | None:
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(line, dict):
+        return None
+    told = {name: str(line.pop(name, "")) for name in ("timestamp", "level", "event")}
+    return LogLine(time=told["timestamp"], level=told["level"], event=told["event"], facts=line)

@@ -1,0 +1,1 @@
+"""Relay, observers and who may use them (ADR 77, 78)."""
