@@ -302,7 +302,7 @@ def test_a_lost_directory_is_named_and_its_neighbours_restored(repository, sourc
     repository.vault.packs[draft.logical] = bytes(copy)
     packs = MemorySource(repository.vault, verify=False)
     restored = repository.restore(result.snapshot, tmp_path / "target", source=packs)
-    assert (restored.integrity_errors, restored.files) == (1, 2)
+    assert (restored.integrity_errors, restored.integrity_dirs, restored.files) == (1, 1, 2)
     assert list(repository.progress.errors) == [bytes(source / "b")]
 
 

@@ -1,6 +1,7 @@
 """Floods: what one network, key or inbox may cost the others, and what new keys cost while many come."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from websockets.asyncio.client import connect
@@ -211,12 +212,14 @@ def test_who_pings_now_and_then_is_served_on():
     async def story():
         caps = Caps()
         assert caps.control_frames == (limits.SERVER_CONTROL_FRAMES_PER_S, limits.SERVER_CONTROL_FRAMES)
-        async with serving(caps) as server, open_link(server.url) as link:
+        asking = [Subprotocol(SUBPROTOCOL)]
+        async with serving(caps) as server, connect(server.url, subprotocols=asking, ping_interval=None) as connection:
             for _ in range(3):
                 for _ in range(caps.control_frames.burst):
-                    await (await link._connection.ping())
+                    await (await connection.ping())
                 server.clock.turn(60)
-            await link.ask(Browse(b"", 1), Page)
+            await connection.send(encode(Browse(b"", 1)))
+            await connection.recv()
 
     run(story())
 
@@ -235,6 +238,24 @@ def test_sockets_that_say_nothing_or_drip_do_not_keep_others_out():
             for reader, writer in slow:
                 await reader.read()  # returns when the server has cut it
                 writer.close()
+
+    run(story())
+
+
+def test_a_request_that_does_not_end_is_cut_before_it_fills_the_memory():
+    async def story():
+        line = b"X-Much: " + b"a" * 4000 + b"\r\n"
+        async with serving(Caps(handshake_s=60)) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET / HTTP/1.1\r\n")
+            for _ in range(0, 2 * limits.SERVER_REQUEST_BYTES, len(line)):
+                writer.write(line)
+                await asyncio.sleep(0)
+            with suppress(ConnectionError):
+                assert await asyncio.wait_for(reader.read(), 10) == b""
+            writer.close()
+            async with open_link(server.url) as link:
+                await link.ask(Browse(b"", 1), Page)
 
     run(story())
 

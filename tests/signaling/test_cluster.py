@@ -318,6 +318,9 @@ def test_a_message_whose_number_is_none_is_left_out_and_the_others_arrive(proces
             async with open_link(service.urls[1]) as link:
                 await open_inbox(link, host.inbox)
                 assert (await link.receive(Message)).sealed == SEALED
+                later = b"l" * len(SEALED)
+                await deposit_at(service.urls[0], host.inbox.public, later)
+                assert (await link.receive(Message)).sealed == later
 
     run(story())
 

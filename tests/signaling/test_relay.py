@@ -225,6 +225,22 @@ def test_a_key_that_connects_again_takes_over_from_its_former_connection():
     run(scene())
 
 
+def test_what_waited_of_a_connection_that_was_taken_over_is_on_nobodys_account_any_more():
+    async def scene():
+        async with relaying() as (served, made), raw_client(served, made) as a, raw_client(served, made) as b:
+            turns, former = made.relay._turns, made.relay._clients[a.key.public]
+            datagram = b"\x04" + b.key.public + b"\x00hello"
+            await a.send(datagram)
+            await b.receive()
+            assert a.key.public in turns._senders
+            async with raw_client(served, made, key=a.key):
+                assert a.key.public not in turns._senders, "of whichever network it comes now, it counts there"
+                await made.relay._pass_on(former, datagram)
+                assert not turns._flows
+
+    run(scene())
+
+
 @pytest.mark.parametrize("frame", [b"", b"\x63", b"\x04", b"\x04" + bytes(32), b"\x09short", b"\x01" + bytes(97)])
 def test_a_frame_that_is_out_of_place_closes_the_connection(frame):
     async def scene():

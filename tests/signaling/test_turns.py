@@ -209,6 +209,29 @@ def test_what_waits_for_one_that_left_is_thrown_away_and_its_sender_goes_on():
     run(scene())
 
 
+def test_who_leaves_is_forgotten_without_a_look_at_the_pairs_of_all_others():
+    class Pairs(dict):
+        """To walk through all takes 100 ms where there are as many as there may be."""
+
+        def __iter__(self):
+            raise AssertionError("all pairs were looked at")
+
+    async def scene():
+        turns = Turns(Line().send, TurnedClock())
+        one, two, three = flow(1)[0], flow(2)[0], flow(3)[0]
+        for key in ((one, two), (two, one), (one, three), (three, two)):
+            await turns.put(key, FRAME, NETWORK)
+        turns._flows = Pairs(turns._flows)
+        turns.forget(one)
+        turns.forget(one)
+        assert list(turns._flows.keys()) == [(three, two)]
+        turns.forget(two)
+        turns.forget(three)
+        assert (len(turns._flows), turns._ends, turns._all.size_bytes) == (0, {}, 0)
+
+    run(scene())
+
+
 def test_all_pairs_together_keep_to_what_the_operator_allows():
     async def scene():
         line, clock = Line(), SystemClock()

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import typer
 
 from backuppeer.cli.descriptors import bound_connections
-from backuppeer.cli.relaying import read_observe, read_relay_url
+from backuppeer.cli.relaying import describe_relay, read_observe, read_relay_url
 from backuppeer.cli.units import parse_size, write_size
 from backuppeer.clock import SystemClock
 from backuppeer.errors import UserError
@@ -115,6 +115,10 @@ class Operating:
         clock = SystemClock()
         engine = KeptEngine(data, caps, clock=clock) if data is not None else MemoryEngine(caps, clock=clock)
         return Keeping(engine, notes)
+
+    def describe_relay(self, relaying: "Relaying | None") -> str:
+        """Return what the server does for peers that can't reach each other."""
+        return describe_relay(relaying, self.relay_rate, is_shared=bool(self.cluster))
 
     def relaying(self) -> "Relaying | None":
         """Return what helps peers that can't reach each other; None: this server does not."""

@@ -9,7 +9,6 @@ from backuppeer.cli.context import context_of
 from backuppeer.cli.descriptors import describe_room
 from backuppeer.cli.groups import takes
 from backuppeer.cli.operating import Operating, operate
-from backuppeer.cli.relaying import describe_relay
 from backuppeer.cli.render import escape_line, escape_name, format_count
 from backuppeer.cli.screen import GREEN, Screen
 from backuppeer.errors import UserError
@@ -81,8 +80,7 @@ async def _serve(
         for url in origins or [_url_of(bound, is_secure=certificate is not None)]:
             screen.line(f"  clients use: --server {escape_line(url)}", hang=4)
         kept = _SHARED if operating.cluster else _describe_notes(data, notes.count() if notes else 0)
-        relayed = describe_relay(relaying, operating.relay_rate, is_shared=bool(operating.cluster))
-        for text in (kept, relayed, describe_room(caps)):
+        for text in (kept, operating.describe_relay(relaying), describe_room(caps)):
             screen.line(f"  {text}", hang=4)
         screen.event("ready", {"listen": bound})
 

@@ -223,6 +223,9 @@ BROWSE_TELL_S: Final = 0.1
 """Rows that came are told after so long, where a server is still silent: what a person sees within half a second."""
 BROWSE_PATIENT_S: Final = 30.0
 """How long all rows of a server are waited for: 20,000 take 2 s of verification, and 40 MB of a slow line."""
+INBOX_HEARD: Final = 256
+"""Messages of one inbox that are heard of one server at once: twice what an honest one hands on."""
+INBOX_HEARD_PER_S: Final = 4.0
 SERVERS: Final = 16
 SERVER_URL_CHARS: Final = 256
 SERVER_CONNECT_S: Final = 5.0

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from backuppeer.limits.units import MIB
+from backuppeer.limits.units import KIB, MIB
 
 SERVER_BUCKETS: Final = 100_000
 """Networks, keys and inboxes whose tokens one process counts: some 20 MB."""
@@ -39,6 +39,8 @@ KEY_PUBLISHES_PER_S: Final = 0.1
 INBOX_DEPOSITS: Final = 128
 """Messages into one inbox at once, however fast its owner takes them."""
 INBOX_DEPOSITS_PER_S: Final = 2.0
+SERVER_REQUEST_BYTES: Final = 16 * KIB
+"""Of the HTTP request that opens a connection, headers of proxies included; the library would keep 1 MiB of each."""
 SERVER_CONTROL_FRAMES: Final = 32
 """Pings, pongs and splinters of messages of one connection at once; honest ones send one in 20 s."""
 SERVER_CONTROL_FRAMES_PER_S: Final = 2.0

@@ -118,6 +118,20 @@ def decode_known(rows: Iterable[tuple[SnapshotId, bytes]]) -> list[tuple[Snapsho
     return [(name, decode_snapshot(body)) for name, body in kept if name not in newer]
 
 
+def is_sound(data: Buffer) -> bool:
+    """Tell whether bytes are a snapshot, of this version or a newer one.
+
+    Whoever has the keys of a home can list what is none, and that is no fault of the host that keeps it.
+    """
+    if _version_of(data) > VERSION:
+        return True
+    try:
+        decode_snapshot(data)
+    except IntegrityFault:
+        return False
+    return True
+
+
 def refuse_newer(name: SnapshotId, version: int) -> NewerFormatError:
     """Return the error for a snapshot that this program is too old for."""
     return NewerFormatError(

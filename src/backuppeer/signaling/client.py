@@ -45,6 +45,8 @@ from backuppeer.signaling.messages import (
     explain_refusal,
     inbox_proof_blob,
 )
+from backuppeer.signaling.pace import Pace
+from backuppeer.signaling.piecewise import Answering
 from backuppeer.signaling.proxying import proxy_for
 from backuppeer.signaling.servers import authority
 from backuppeer.signaling.stamping import NOT_TAKEN, TOO_MUCH, OnProving, Work, is_affordable, is_made, make_stamp
@@ -272,7 +274,7 @@ class InboxReader:
         self._on_state = on_state
         self._randomness = randomness
         self._seen: deque[bytes] = deque(maxlen=_SEEN_MESSAGES)
-        self._wake = asyncio.Event()
+        self._wake, self._pace = asyncio.Event(), Pace()
 
     def wake(self) -> None:
         """Try again now, if it is waiting to."""
@@ -291,6 +293,7 @@ class InboxReader:
             message = await link.receive(Message)
             await self._hand_on(message)
             await link.send(Taken(message.number))
+            await asyncio.sleep(self._pace.take(asyncio.get_running_loop().time()))
 
     async def _hand_on(self, message: Message) -> None:
         """Hand on once: after a lost `Taken` the server sends again, and numbers start anew when it restarts."""
@@ -341,6 +344,7 @@ async def _dial(url: str, timeout_s: float) -> ClientConnection:
             url,
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             compression=None,
+            create_connection=Answering,
             user_agent_header=None,  # tells nothing but costs a fingerprint
             open_timeout=timeout_s,
             close_timeout=limits.SERVER_CLOSE_S,

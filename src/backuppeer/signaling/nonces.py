@@ -36,8 +36,7 @@ class NonceMemory:
             RefusedError: the memory is full of nonces that still matter.
 
         """
-        if nonce in self._until_ms:
-            raise ProtocolViolation("a knock was replayed")
+        self.check(nonce)
         room = self._capacity if is_partner else self._for_strangers
         if len(self._until_ms) >= room:
             self.forget_expired(now_ms)
@@ -45,6 +44,16 @@ class NonceMemory:
             raise RefusedError("too many knocks within an hour", hint="try again later")
         self._until_ms[nonce] = expires_ms + limits.CLOCK_SKEW_S * 1000
         return self._until_ms[nonce]
+
+    def check(self, nonce: bytes) -> None:
+        """Return if a nonce was not seen yet.
+
+        Raises:
+            ProtocolViolation: it was: a replay.
+
+        """
+        if nonce in self._until_ms:
+            raise ProtocolViolation("a knock was replayed")
 
     def forget_expired(self, now_ms: int) -> None:
         """Drop the nonces whose knocks can't be opened any more."""

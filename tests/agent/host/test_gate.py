@@ -98,6 +98,20 @@ def test_a_partner_is_heard_beside_a_flood_of_strangers(house, owner, hosting, t
     stranger.close()
 
 
+def test_a_knock_that_is_replayed_costs_its_sender_nothing(house, owner, hosting, tmp_path):
+    owner.agree_with(house)
+    street = Street(house, hosting)
+    stranger = OwnerHouse(tmp_path / "stranger", b"s")
+    for sender, most in ((owner, PARTNER_KNOCKS_PER_MINUTE), (stranger, STRANGER_KNOCKS_PER_MINUTE)):
+        sealed = street.knock(sender)
+        hosting._open_knock(sealed)
+        for _ in range(most):
+            with pytest.raises(ProtocolViolation, match="replayed"):
+                hosting._open_knock(sealed)
+        assert hosting._open_knock(street.knock(sender)).owner == sender.peer
+    stranger.close()
+
+
 def test_a_knock_writes_its_own_nonce_and_drops_those_that_matter_no_more(house, owner, hosting, tmp_path):
     street = Street(house, hosting)
     first = street.knock(owner)

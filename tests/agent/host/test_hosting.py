@@ -251,10 +251,10 @@ def test_knocks_are_answered_side_by_side_and_so_many_replies_are_under_way_at_o
         monkeypatch.setattr(hosting, "_open_knock", lambda _: knock_of(owner, house))
         for _ in range(KNOCK_REPLIES + 2):
             await hosting._on_knock(b"", "")
-        await until(hosting._leaving_replies.locked)
-        assert (len(shows.replies), len(hosting._replying)) == (KNOCK_REPLIES, KNOCK_REPLIES + 2)
+        await until(lambda: len(shows.replies) == KNOCK_REPLIES)
+        assert hosting._replies.count == KNOCK_REPLIES + 2
         shows.may_take.set()
-        await until(lambda: not hosting._replying)
+        await until(lambda: not hosting._replies.count)
         assert len(shows.replies) == KNOCK_REPLIES + 2
 
     run(story())
@@ -271,9 +271,9 @@ def test_a_host_that_leaves_leaves_no_reply_under_way(hosting, house, owner, mon
         monkeypatch.setattr(hosting, "_open_knock", lambda _: knock_of(owner, house))
         hosting.be_reachable = asyncio.Event().wait
         await hosting._on_knock(b"", "")
-        assert hosting._replying
+        assert hosting._replies.count
         await hosting.close()
-        await until(lambda: not hosting._replying)
+        await until(lambda: not hosting._replies.count)
 
     run(story())
 

@@ -109,6 +109,7 @@ def test_where_nothing_was_backed_up_yet_the_epoch_is_above_the_first_all_the_sa
             regrant(second, 2)
             done = await job(second, owner).announce()
             assert (done.epoch, done.head, len(done.peers)) == (2, 0, 1)
+            assert done.names == [partner.name for partner in second.vault.partners()]
             second.close()
 
     asyncio.run(scenario())

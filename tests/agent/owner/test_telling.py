@@ -13,7 +13,7 @@ from agent.successors import announcing, begin, follow, go_on, job, terms_at
 from backuppeer.agent.home.keyring import load_keys
 from backuppeer.agent.owner.telling import tell_host
 from backuppeer.clock import SystemClock
-from backuppeer.crypto.identity import SIGNATURE_BYTES
+from backuppeer.crypto.identity import SIGNATURE_BYTES, SigningKey
 from backuppeer.errors import PeerUnreachable, RefusedError
 from backuppeer.ids import PeerId
 from backuppeer.limits import STATEMENT_BYTES, SUCCESSION_SPARE_BYTES
@@ -94,6 +94,25 @@ def test_an_agreement_that_a_thief_made_goes_over_with_the_others_and_is_none_of
             told = await tell_host(link.session, owner.state, keys.heir.succession, keys.heir.identity)
             assert (told, owners_at(house)) == ([agreement], {keys.heir.peer})
             assert [row[0] for row in owner.state.agreements()] == [agreement]
+
+    asyncio.run(scene())
+
+
+def test_an_agreement_that_names_another_authority_is_none_that_an_heir_signs(house, owner, monkeypatch):
+    owner.agree_with(house)
+    known = open_statement(Agreement, owner.state.latest_agreement(house.peer), owner.peer, house.peer)
+    foreign = msgspec.structs.replace(known, agreement=b"f" * 16, authority=SigningKey.generate().public)
+    shown = sign_statement(foreign, owner.keys.identity, house.identity)
+    keys, real, proposed = begin(owner.home), house.succeeding.take, []
+    monkeypatch.setattr(
+        house.succeeding, "take", lambda peer, said: proposed.append(len(said.proposals)) or real(peer, said)
+    )
+
+    async def scene():
+        async with hosted(house, owner) as link:
+            link.session.hello = Hello(agreements=(shown,))
+            await tell_host(link.session, owner.state, keys.heir.succession, keys.heir.identity)
+            assert (proposed, owners_at(house)) == ([1], {keys.heir.peer})
 
     asyncio.run(scene())
 

@@ -176,6 +176,19 @@ def test_observers_that_are_silent_are_waited_for_once_in_minutes():
     run(scene())
 
 
+def test_who_dials_by_a_relay_waits_no_longer_for_observers_that_are_silent():
+    async def scene():
+        async with relaying() as (server, _), home(server.url) as (transport, relays):
+
+            async def stay_silent(*_):
+                await asyncio.Event().wait()
+
+            transport.observe = stay_silent
+            assert await asyncio.wait_for(relays.road(server.url), 4 * RELAY_WAIT_S) == relay_url(server.url)
+
+    run(scene())
+
+
 def test_what_a_server_said_a_moment_ago_is_not_asked_again_and_later_it_is(monkeypatch):
     asked = []
 

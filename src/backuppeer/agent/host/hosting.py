@@ -17,6 +17,7 @@ from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.gate import Gate
 from backuppeer.agent.host.invites import InviteRefused
+from backuppeer.agent.host.replies import Replies
 from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.host.slot_keys import SlotKeys
 from backuppeer.agent.host.telling import tell_peer
@@ -36,7 +37,6 @@ from backuppeer.errors import (
 from backuppeer.ids import PeerId
 from backuppeer.limits import (
     KNOCK_ANSWER_S,
-    KNOCK_REPLIES,
     LISTING_FUTURE_S,
     LISTING_LIFE_S,
     LISTING_REFRESH_S,
@@ -98,8 +98,7 @@ class Hosting:
         self._pool: Pool | None = None
         self._is_unlisted = False
         self._refresher: asyncio.Task[None] | None = None
-        self._replying: set[asyncio.Task[None]] = set()
-        self._leaving_replies = asyncio.Semaphore(KNOCK_REPLIES)
+        self._replies = Replies()
         self.on_servers: OnServers = _ignore
         self.on_reach: Callable[[], None] = lambda: None
         """Called when a slot was put on offer, and whenever a server is reached or lost."""
@@ -221,8 +220,7 @@ class Hosting:
         if self._pool is not None:
             pool, self._pool = self._pool, None  # first: that we leave the servers is no loss to tell of
             await pool.close()
-        for task in list(self._replying):
-            task.cancel()
+        self._replies.cancel()
 
     def _tell_proving(self, url: str, goes_on: bool) -> None:  # noqa: FBT001 - signaling.stamping.OnProving
         if goes_on:
@@ -313,9 +311,7 @@ class Hosting:
             _log.info("knock refused", reason=exc.message)
             return
         await asyncio.to_thread(self._requests.prepare)
-        task = asyncio.create_task(self._reply(knock, server))
-        self._replying.add(task)
-        task.add_done_callback(self._replying.discard)
+        self._replies.begin(self._reply(knock, server))
 
     async def _reply(self, knock: Knock, server: str) -> None:
         """Decide, and leave the reply."""
@@ -323,10 +319,8 @@ class Hosting:
             # Before the answer is known, and whatever it is: else the server could tell a yes by what we ask of it.
             await self.be_reachable()
             sealed = await self._seal_answer(knock)
-            async with self._leaving_replies:
-                if self._pool is not None:
-                    # First where the knock came from: its reply inbox is surely open there.
-                    await self._pool.deposit([server, *knock.servers], knock.reply_inbox, sealed)
+            if self._pool is not None:
+                await self._replies.leave(self._pool, knock, sealed, server=server)
         except BackupPeerError as exc:
             _log.info("no reply was left", reason=exc.message)
 
@@ -354,6 +348,7 @@ class Hosting:
         """
         owner = PeerId(knock.owner)
         is_partner = self._requests.is_partner(owner)
+        self._nonces.check(knock.nonce)  # first: whoever saw a knock may repeat it, at no cost to its sender
         if not self._gate.admits(owner, is_partner=is_partner):
             raise RefusedError("too many knocks within a minute")
         until_ms = self._nonces.remember(knock.nonce, knock.expires_ms, now_ms=now_ms, is_partner=is_partner)

@@ -15,8 +15,8 @@ from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.rebuild import Loaded, load_list
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.backup.amending import ORIGINAL, Rows, read_rows
-from backuppeer.errors import PeerUnreachable
-from backuppeer.ids import BlobId, SnapshotId
+from backuppeer.errors import LocalError, PeerUnreachable
+from backuppeer.ids import SnapshotId
 from backuppeer.limits import SNAPSHOT_TAGS
 from backuppeer.proof.statements import Head
 from backuppeer.repo.blob import BlobKind
@@ -63,7 +63,7 @@ def join_stray(repository: Repository, head: Head, source: Fetch) -> Joined:
     rows = read_rows(index)
     known = rows.keys() | {original for _, body in rows.items() if (original := _original(body))}
     fresh = (
-        {name: loaded.read(repository, source, BlobId(name)) for name in listed.snapshots if name not in known}
+        {name: loaded.read_snapshot(repository, source, name) for name in listed.snapshots if name not in known}
         if listed
         else {}
     )
@@ -72,7 +72,7 @@ def join_stray(repository: Repository, head: Head, source: Fetch) -> Joined:
             "it keeps backups that another machine of yours made, and their list can't be read",
             hint="nothing there was touched; run the same again later: what it keeps is joined to yours first",
         )
-    found = {name: body for name, body in fresh.items() if body is not None}
+    found = {name: body for name, body in fresh.items() if body}
     is_doubtful = bool(found) and repository.generation_of(source, head.index) < repository.keys.generation
     if is_doubtful:
         found = dict(_doubt(repository, name, body) for name, body in found.items())
@@ -96,8 +96,12 @@ def _doubt(repository: Repository, name: SnapshotId, body: bytes) -> tuple[Snaps
     snapshot = decode_snapshot(body)
     # In front: of as many tags as there may be, the last one goes.
     tags = [REPLACED, *(tag for tag in snapshot.tags if tag != REPLACED)][:SNAPSHOT_TAGS]
-    ext = {ORIGINAL: bytes(name), **snapshot.ext}
-    tagged = encode_snapshot(msgspec.structs.replace(snapshot, tags=tags, ext=ext))
+    # Whatever it says of that itself: one that says it is another's would keep the other from ever being joined.
+    marked = msgspec.structs.replace(snapshot, tags=tags, ext={**snapshot.ext, ORIGINAL: bytes(name)})
+    try:
+        tagged = encode_snapshot(marked)
+    except LocalError:  # it says so much else that this has no room
+        tagged = encode_snapshot(msgspec.structs.replace(marked, ext={ORIGINAL: bytes(name)}))
     return SnapshotId(repository.keys.blob_id(BlobKind.SNAPSHOT, tagged)), tagged
 
 

@@ -45,7 +45,7 @@ from backuppeer.proof.statements import Head
 from backuppeer.repo.blob import BlobKind
 from backuppeer.repo.head import Inventory, check_inventory, decode_pack_list, decode_root
 from backuppeer.repo.pack import Entry, NeedTail, open_directory
-from backuppeer.repo.snapshot import decode_known
+from backuppeer.repo.snapshot import decode_known, is_sound
 from backuppeer.shares.ledger import Copy
 from backuppeer.wire.messages import ListPacks, PackList, PackRow
 
@@ -260,6 +260,14 @@ class Loaded:
             _log.warning("missing", blob=blob.hex()[:8], reason=exc.message)
         return None
 
+    def read_snapshot(self, repository: Repository, source: Fetch, name: SnapshotId) -> bytes | None:
+        """Return a snapshot's plaintext; None when it can't be had; empty: what is listed as that is none."""
+        body = self.read(repository, source, BlobId(name))
+        if body is None or is_sound(body):
+            return body
+        _log.warning("what is listed as a snapshot is none", snapshot=name.hex()[:8])
+        return b""
+
 
 def load_head(repository: Repository, head: Head, source: Fetch) -> Loaded:
     """Bring the index in line with a head: its snapshots and packs, those that can't be read by name only.
@@ -275,7 +283,7 @@ def load_head(repository: Repository, head: Head, source: Fetch) -> Loaded:
     listed = load_list(repository, head, source, loaded)
     names = listed.snapshots if listed else _find_snapshots(repository, source, loaded)
     known = dict(repository.index.snapshots())
-    bodies = {name: known.get(name) or loaded.read(repository, source, BlobId(name)) or b"" for name in names}
+    bodies = {name: known.get(name) or loaded.read_snapshot(repository, source, name) or b"" for name in names}
     repository.index.set_snapshots(bodies.items())
     for pack in listed.packs if listed else ():
         if not repository.index.has_read(pack):
@@ -311,6 +319,7 @@ def _find_snapshots(repository: Repository, source: Fetch, loaded: Loaded) -> li
     """Return the snapshots known here or in any pack at hand, in order of time; those that can't be read come last."""
     bodies = dict(repository.index.snapshots())
     for blob in repository.index.blobs_of(BlobKind.SNAPSHOT):
-        bodies[SnapshotId(blob)] = bodies.get(SnapshotId(blob)) or loaded.read(repository, source, blob) or b""
+        name = SnapshotId(blob)
+        bodies[name] = bodies.get(name) or loaded.read_snapshot(repository, source, name) or b""
     times = {name: snapshot.time_ns for name, snapshot in decode_known((n, body) for n, body in bodies.items() if body)}
     return sorted(bodies, key=lambda name: times.get(name, math.inf))

@@ -17,7 +17,7 @@ from backuppeer.backup.trees import TreeReader
 from backuppeer.errors import IntegrityFault, NotFoundError, UserError
 from backuppeer.ids import AgreementId, BlobId, LogicalId, SnapshotId
 from backuppeer.repo.blob import BlobKind
-from backuppeer.repo.snapshot import Snapshot, decode_known
+from backuppeer.repo.snapshot import Snapshot, decode_known, is_sound
 
 Bodies = dict[SnapshotId, bytes]
 
@@ -48,7 +48,7 @@ def find_unlisted(repository: Repository, source: PackSource) -> dict[SnapshotId
                 bodies[SnapshotId(blob)] = repository.read_blob(source, blob)
             except IntegrityFault:
                 continue  # erased meanwhile, or spoiled: nothing that could be listed
-    known = dict(decode_known(bodies.items()))
+    known = dict(decode_known((name, body) for name, body in bodies.items() if is_sound(body)))
     alive = dict(decode_known(repository.index.snapshots()))
     renamed = {snapshot.ext.get(ORIGINAL) for snapshot in [*alive.values(), *known.values()]}
     shown = {_first_id(name, snapshot) for name, snapshot in alive.items()}

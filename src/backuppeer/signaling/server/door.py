@@ -19,12 +19,14 @@ from http import HTTPStatus
 from typing import Final
 
 from websockets.datastructures import MultipleValuesError
-from websockets.frames import CTRL_OPCODES, Frame, Opcode
+from websockets.frames import Frame
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 from backuppeer import limits
 from backuppeer.clock import Clock
 from backuppeer.signaling.messages import SUBPROTOCOL, RelayIs
+from backuppeer.signaling.piecewise import says_nothing
 from backuppeer.signaling.server.bans import Bans
 from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.connection import Connection, Keeper
@@ -41,8 +43,6 @@ _V6_PREFIX: Final = 64
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "ip6-localhost"})
 _PATH: Final = "/"
 _NAME_BYTES: Final = 16
-_SPLINTER_BYTES: Final = 126
-"""No program or proxy cuts a message into parts as small as this."""
 
 
 class Door:
@@ -210,7 +210,17 @@ _PROBES: Final[dict[str, tuple[HTTPStatus, str]]] = {
 class Visitor(Connection):
     """A connection that the door has counted in, from the first TCP byte on."""
 
-    __slots__ = ("_address", "_door", "_frames", "_serve", "is_for_relay", "origin", "peer_ip", "refusal")
+    __slots__ = (
+        "_address",
+        "_asked_bytes",
+        "_door",
+        "_frames",
+        "_serve",
+        "is_for_relay",
+        "origin",
+        "peer_ip",
+        "refusal",
+    )
 
     def __init__(self, keeper: Keeper, door: Door, serve: Callable[["Visitor"], None]) -> None:
         super().__init__(keeper)
@@ -219,6 +229,7 @@ class Visitor(Connection):
         self._address = self.origin = self.peer_ip = ""
         self.refusal: HTTPStatus | None = None
         self.is_for_relay = False
+        self._asked_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count in; cut at once when even the refusals are too many."""
@@ -241,13 +252,21 @@ class Visitor(Connection):
         """Let the door answer."""
         return self._door.answer(self, request)
 
+    def data_received(self, data: bytes) -> None:
+        """Read on; cut whose request has no end."""
+        self._asked_bytes += len(data) if self.state is State.CONNECTING else 0
+        if self._asked_bytes > limits.SERVER_REQUEST_BYTES:
+            self.transport.abort()
+            return
+        super().data_received(data)
+
     def serve(self) -> None:
         """Go where whoever made it says."""
         self._serve(self)
 
     def is_heard(self, frame: Frame) -> bool:
         """Count what costs work and says nothing, which the library answers or throws away; cut who sends too much."""
-        if not _says_nothing(frame) or self.is_answer(frame):
+        if not says_nothing(frame) or self.is_answer(frame):
             return True
         self._frames = self._frames or self._door.count_frames()
         if self._frames.take_at_once():
@@ -313,11 +332,6 @@ def coarse_address(address: str) -> str:
         return str(ipaddress.ip_network((ip, _V6_PREFIX), strict=False))
     text = str(ip)
     return address if text == address else text  # the very string: ten thousands are held
-
-
-def _says_nothing(frame: Frame) -> bool:
-    is_control = frame.opcode in CTRL_OPCODES and frame.opcode is not Opcode.CLOSE
-    return is_control or (not frame.fin and len(frame.data) < _SPLINTER_BYTES)
 
 
 def _split_tokens(values: list[str]) -> set[str]:

@@ -98,6 +98,8 @@ class Turns:
         self._total = ByteBudget(total_per_s / 10, total_per_s, clock=clock)
         self._budgets: OrderedDict[FlowKey, ByteBudget] = OrderedDict()
         self._flows: dict[FlowKey, _Flow] = {}
+        self._ends: dict[bytes, set[FlowKey]] = {}
+        """The flows from and for each client."""
         self._all = _Group(None)
         self._networks: dict[str, _Group] = {}
         self._senders: dict[bytes, tuple[str, _Group]] = {}
@@ -126,8 +128,8 @@ class Turns:
 
     def forget(self, client: bytes) -> None:
         """Throw away what waits from or for a client that has gone; its budgets stay."""
-        for key in [key for key in self._flows if client in key]:
-            flow = self._flows.pop(key)
+        for key in list(self._ends.get(client, ())):
+            flow = self._drop(key)
             flow.waiting.clear()
             _count(flow, -flow.size_bytes)
             flow.parent.room.set()
@@ -204,7 +206,16 @@ class Turns:
         while len(self._budgets) > limits.RELAY_BUDGETS:
             self._budgets.popitem(last=False)
         flow = self._flows[key] = _Flow(key, budget, self._group_of(key[0], network))
+        for end in key:
+            self._ends.setdefault(end, set()).add(key)
         return flow
+
+    def _drop(self, key: FlowKey) -> _Flow:
+        for end in set(key):
+            self._ends[end].discard(key)
+            if not self._ends[end]:
+                del self._ends[end]
+        return self._flows.pop(key)
 
     def _group_of(self, sender: bytes, network: str) -> _Group:
         """Return a sender's group, in that of the network from which it came first."""
