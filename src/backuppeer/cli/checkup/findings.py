@@ -29,7 +29,7 @@ _HOLDS: Final = frozenset({State.OK, State.WARNING})
 LINKS: Final = (
     *("home", "identity", "settings", "disk", "agent", "alarms", "clock", "server", "network", "peer", "backups"),
 )
-"""From the near end to the far one: what breaks one breaks all behind it. The service has no link yet: its place is at the end."""
+"""From the near end to the far one: what breaks one breaks all behind it. The service, last of all, has no link yet."""
 
 
 class Finding(msgspec.Struct, kw_only=True, frozen=True):
