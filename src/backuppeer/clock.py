@@ -43,6 +43,18 @@ class Clock(Protocol):
         ...
 
 
+def slept_s() -> float:
+    """Return for how many seconds this machine has slept since it was started; 0 where the system does not tell.
+
+    What runs on in sleep less what stands still: the names differ from system to system.
+    """
+    for running, standing in (("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"), ("CLOCK_MONOTONIC", "CLOCK_UPTIME_RAW")):
+        if hasattr(time, running) and hasattr(time, standing):
+            gap_s = time.clock_gettime(getattr(time, running)) - time.clock_gettime(getattr(time, standing))
+            return max(0.0, gap_s)  # read one after the other
+    return 0.0
+
+
 class SystemClock:
     """The machine's clock."""
 

@@ -10,7 +10,7 @@ import pytest
 from backuppeer.agent.home.config import read_config
 from backuppeer.agent.home.home import locate_home
 from backuppeer.cli import main as main_module
-from backuppeer.cli.servers import _describe_probe
+from backuppeer.cli.probing import describe_probe
 from backuppeer.control import api
 from backuppeer.control.browsing import BrowseDone
 from backuppeer.control.events import Event, EventName
@@ -237,6 +237,6 @@ def test_on_a_terminal_rows_are_shown_before_all_servers_answered_and_each_once(
 def test_a_relay_behind_a_certificate_of_ones_own_is_said_to_be_out_of_use(monkeypatch):
     found = Probe(url="wss://x", connect_ms=1.0, round_trip_ms=1.0, relay=True)
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    assert "relay" in _describe_probe(found)
+    assert "relay" in describe_probe(found)
     monkeypatch.setenv("SSL_CERT_FILE", "/own.pem")
-    assert "relay, used only with a certificate of a public authority" in _describe_probe(found)
+    assert "relay, used only with a certificate of a public authority" in describe_probe(found)

@@ -20,8 +20,7 @@ from backuppeer.cli.render import shorten_id
 from backuppeer.cli.server import _describe_notes
 from backuppeer.control import api
 from backuppeer.control.alarms import SeenAlarms
-from backuppeer.control.sessions import SessionRow
-from backuppeer.control.stopping import DisconnectResult
+from backuppeer.control.sessions import DisconnectResult, SessionRow
 from backuppeer.errors import (
     AuthenticationFault,
     IntegrityFault,
@@ -666,7 +665,8 @@ def test_the_table_of_requests_fits_80_columns_with_ids_and_times_whole(capsys, 
 
 def test_disconnect_tells_whether_there_was_a_session(capsys, agent):
     agent({"disconnect": given(DisconnectResult(peer_id=PEER, closed=True))})
-    assert ask(capsys, "disconnect", "alice") == (0, [{"event": "done", "peer_id": PEER, "closed": True}])
+    done = {"event": "done", "peer_id": PEER, "closed": True, "cut": 0, "rest_s": 0}
+    assert ask(capsys, "disconnect", "alice") == (0, [done])
 
 
 # --- streams

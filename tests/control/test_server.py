@@ -14,7 +14,6 @@ from backuppeer.control.api import (
     HostRequest,
     LsRequest,
     Nothing,
-    PeerRequest,
     PeerRow,
     PingResult,
     Request,
@@ -26,6 +25,7 @@ from backuppeer.control.openapi import build_openapi
 from backuppeer.control.routes import ROUTES
 from backuppeer.control.saving import BackupRequest, BackupResult
 from backuppeer.control.server import EVENT_QUEUE, build_app
+from backuppeer.control.sessions import DisconnectRequest
 from backuppeer.control.stopping import StopResult
 from backuppeer.errors import (
     AuthenticationFault,
@@ -75,8 +75,8 @@ def test_an_answer_route_returns_the_result_struct(place):
 
 def test_the_handler_gets_the_decoded_request(place):
     with Dummy(place, {"disconnect": given(StopResult(stopped=True))}) as dummy:
-        dummy.client.call("disconnect", PeerRequest(peer="alice", servers=["ws://a"]), StopResult)
-        assert dummy.requests == [("disconnect", PeerRequest(peer="alice", servers=["ws://a"]))]
+        dummy.client.call("disconnect", DisconnectRequest(peer="alice", servers=["ws://a"]), StopResult)
+        assert dummy.requests == [("disconnect", DisconnectRequest(peer="alice", servers=["ws://a"]))]
 
 
 def test_a_work_route_streams_its_events_and_ends_with_done(place):

@@ -74,10 +74,26 @@ def test_partners_meet_again_with_every_server_gone_and_both_agents_restarted(wo
     second = pair.owner.do("backup", str(tree)).last
     assert second["errors"] == 0
     assert 0 < int(str(second["new_bytes"])) < 1_000_000, "only what is new travels"
+    (row,) = pair.owner.do("sessions").rows
+    assert (row["alias"], row["path"], row["work"]) == ("alice", "direct", [])
+    assert row["quality"] in {"good", "fair", "poor"}
+    assert pair.owner.do("disconnect", "alice").last["cut"] == 0
+    assert pair.owner.do("sessions").rows == pair.host.do("sessions").rows == []
     target = world.path / "restored"
     pair.owner.do("restore", "latest", "--target", str(target))
     assert describe_tree(below(target, tree)) == describe_tree(tree)
     assert len(pair.owner.do("snapshots").rows) == 2
+
+    report = world.path / "report.json"
+    looked = pair.owner.run("doctor", "--bundle", str(report))
+    told = {row["link"]: (row["state"], row["code"]) for row in looked.rows}
+    assert looked.code == 14, "the server is the first broken link"
+    assert told["server"] == ("broken", 14)
+    assert {told[link] for link in ("home", "identity", "settings", "agent", "clock", "backups")} == {("ok", 0)}
+    assert told["peer"] == ("warning", 0), "it is there, and its safety words were never compared"
+    text = report.read_text()
+    secrets = [pair.words, str(tree), str(pair.owner.path), pair.host_id, "127.0.0.1", "alice"]
+    assert [secret for secret in secrets if secret in text] == []
     _check_contacts(pair)
 
 

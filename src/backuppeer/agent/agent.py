@@ -211,6 +211,7 @@ class Agent:
             forget_former(parts.home, parts.keys.working)
         self.spawn(end_without_home(parts.home, self.stopping))
         self.spawn(parts.sessions.run())
+        self.spawn(parts.reach.keep(parts.transport))
         self.spawn(self.host.hosting.resume())
         if self.host.premises.directory is not None and self.host.hosting.offer is None:
             self.spawn(parts.relays.attach())  # owners can't knock here: they come to the relay, or not at all
@@ -351,6 +352,7 @@ class Agent:
             with bookkeeping("parting"):
                 meet_at(self.parts.state, session.peer, b"", self.parts.clock.now_ms())
             self.parts.contacting.ended(session)
+        self.parts.reach.keeping.lost(session)
 
     def _sound_alarm(self, peer: PeerId) -> None:
         with bookkeeping("alarms"):

@@ -66,6 +66,7 @@ VERBS: Final = {
     "audit": Verb("audit", "backup-peer audit --now alice"),
     "reputation": Verb("reputation", "backup-peer reputation explain alice"),
     "status": Verb("status", "backup-peer status"),
+    "doctor": Verb("doctor", "backup-peer doctor"),
     "passphrase": Verb("passphrase", "backup-peer passphrase set"),
     "kit": Verb("kit", "backup-peer kit --to kit.html"),
     "export": Verb("export", "backup-peer export home.bp"),

@@ -9,6 +9,7 @@ from backuppeer.agent.commands.audit import AuditCommands
 from backuppeer.agent.commands.blocking import BlockCommands
 from backuppeer.agent.commands.browsing import BrowseCommands
 from backuppeer.agent.commands.choosing import ChooseCommands
+from backuppeer.agent.commands.doctor import DoctorCommands
 from backuppeer.agent.commands.ending import EndCommands
 from backuppeer.agent.commands.forgiving import ForgiveCommands
 from backuppeer.agent.commands.home import HomeCommands
@@ -27,6 +28,7 @@ from backuppeer.agent.commands.recover import RecoverCommands
 from backuppeer.agent.commands.replacing import ReplaceCommands
 from backuppeer.agent.commands.reputation import ReputationCommands
 from backuppeer.agent.commands.retiring import RetireCommands
+from backuppeer.agent.commands.sessions import SessionCommands
 from backuppeer.agent.commands.showing import ShowCommands
 from backuppeer.agent.commands.succeed import SucceedCommands
 from backuppeer.agent.commands.take_over import TakeOverCommands
@@ -49,8 +51,6 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "stop": home.stop,
         "peers": home.peers,
         "peers/set": home.set_peer,
-        "sessions": home.sessions,
-        "disconnect": home.disconnect,
         "requests": host.requests,
         "requests/accept": host.accept,
         "requests/reject": host.reject,
@@ -106,6 +106,9 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     mine |= _make_recover_handlers(agent)
     mine |= {"rebut": RebutCommands(agent).rebut, "kit": KitCommands(agent).kit}
     mine |= _make_audit_handlers(AuditCommands(agent)) | {"status/seen": HomeCommands(agent).see}
+    doctor, sessions = DoctorCommands(agent), SessionCommands(agent)
+    mine |= {"sessions": sessions.list_all, "disconnect": sessions.disconnect}
+    mine |= {"doctor/peers": doctor.peers, "doctor/network": doctor.network}
     ends = EndCommands(agent)
     verify = VerifyCommands(agent)
     mine |= {"peers/forgive": ForgiveCommands(agent).forgive}

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from backuppeer.agent.home.sets import SetRow
+from backuppeer.cli.checkup.findings import Finding
 from backuppeer.cli.export import ExportResult
 from backuppeer.cli.kit import KitMade
 from backuppeer.cli.passphrase import CustodyResult
@@ -55,9 +56,9 @@ from backuppeer.control.replacing import ReplacePlan, ReplaceResult
 from backuppeer.control.reputation import OpinionRow, Reputation, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
-from backuppeer.control.sessions import SessionRow
+from backuppeer.control.sessions import DisconnectResult, SessionRow
 from backuppeer.control.showing import PeerAccount
-from backuppeer.control.stopping import DisconnectResult, StopResult
+from backuppeer.control.stopping import StopResult
 from backuppeer.control.taking_over import TakeOverResult
 from backuppeer.control.terms import TermsResult
 from backuppeer.control.undeleting import UndeletePlan, UndeleteResult
@@ -205,6 +206,7 @@ VALUES: Final[dict[str, Any]] = {
     "config list": Settings,
     "config servers": list[ListedServer],
     "config servers list": list[ListedServer],
+    "doctor": list[Finding],
     "config servers test": list[Probe],
     "agent status": AgentStatus,
     "service status": ServiceState,

@@ -61,6 +61,8 @@ class Screen:
         self.has_fault = False
         """Whether a host was caught at something: then no exit code says that all is well."""
         self._live_shown = False
+        self._drawn = 0
+        """Lines that `redraw` drew."""
         self._lock = threading.RLock()
         """The spinner writes from its own thread."""
 
@@ -92,6 +94,17 @@ class Screen:
         width = self.columns if self.out_is_terminal else PIPE_COLUMNS
         color = self.has_color and self.out_is_terminal
         self._write(self._out, draw_table(columns, rows, width=width, color=color))
+
+    def redraw(self, lines: Sequence[str]) -> None:
+        """Draw lines on a terminal in place of those of the last call, in one write, so that nothing flickers.
+
+        The caller keeps each line within `columns`; what is more than the terminal is high is counted, not shown.
+        """
+        room = self.rows - 1
+        shown = list(lines) if len(lines) <= room else [*lines[: room - 1], f"… and {len(lines) - room + 1} lines more"]
+        up = f"\x1b[{self._drawn}A" if self._drawn else ""
+        self._write(self._out, up + "".join(f"\r{line}\x1b[K\n" for line in shown) + "\x1b[J")
+        self._drawn = len(shown)
 
     def value(self, value: object) -> None:
         """Print one JSON value (struct, list of structs, mapping) on stdout."""

@@ -13,17 +13,16 @@ import typer
 from backuppeer.agent.home.config import read_config
 from backuppeer.agent.home.config_writer import write_config
 from backuppeer.cli.context import Context, context_of
-from backuppeer.cli.render import escape_line, format_count, format_moment
+from backuppeer.cli.probing import describe_probe, probe_all
+from backuppeer.cli.render import escape_line, format_count
 from backuppeer.cli.screen import GREEN, RED, YELLOW, Screen
 from backuppeer.control.api import Nothing
 from backuppeer.control.client import Client
 from backuppeer.control.servers import ServerState
 from backuppeer.errors import ExitCode, NotFoundError, UserError
-from backuppeer.signaling.servers import DEFAULT_SERVER, check_servers, parse_server
+from backuppeer.signaling.servers import DEFAULT_SERVER, check_servers
 
 _Urls = Annotated[list[str], typer.Argument(metavar="URL…", help="Addresses, wss:// or ws://, then name and port.")]
-_CLOCK_S: Final = 5.0
-"""Clocks that differ by less agree, as far as a look through a network can tell."""
 _SOURCES: Final = {
     "flag": "named with --server",
     "environment": "from BACKUPPEER_SERVERS, which comes before the settings",
@@ -121,7 +120,7 @@ def look(
     wanted = check_servers(urls) if urls else context.servers()
     if not wanted:
         raise UserError("there is no server to look at", hint="`backup-peer config servers add wss://…` adds one")
-    probes = _probe_all(wanted, context.proxy())
+    probes = probe_all(wanted, context.proxy())
     if context.screen.json:
         context.screen.value(probes)
     else:
@@ -185,53 +184,12 @@ def _say_none(source: str) -> str:
     return f"no server is used ({_SOURCES[source]}): hosts you have agreed with are reached without, strangers are not"
 
 
-def _probe_all(urls: Sequence[str], proxy: str | None) -> list[Any]:
-    """Look at all at once: five seconds at most, whatever hangs. proxy: as of Context; if nobody knows, at none."""
-    import asyncio  # noqa: PLC0415 - start-up time
-
-    from backuppeer.clock import SystemClock  # noqa: PLC0415
-    from backuppeer.signaling.probe import probe_server  # noqa: PLC0415 - websockets
-    from backuppeer.signaling.proxying import use_nothing, use_proxy  # noqa: PLC0415
-
-    async def look() -> list[Any]:
-        use_nothing() if proxy is None else use_proxy(proxy)
-        return list(await asyncio.gather(*(probe_server(parse_server(url), SystemClock()) for url in urls)))
-
-    return asyncio.run(look())
-
-
 def _show_probe(screen: Screen, probe: Any) -> None:
     url = escape_line(probe.url)
     if probe.connect_ms is None:
         screen.line(f"{screen.paint('✗', RED)} {url}  {escape_line(probe.error)}", hang=2)
     else:
         sign = screen.paint("!", YELLOW) if probe.error else screen.paint("✓", GREEN)
-        screen.line(f"{sign} {url}  {'; '.join(_describe_probe(probe))}", hang=2)
+        screen.line(f"{sign} {url}  {'; '.join(describe_probe(probe))}", hang=2)
     if probe.hint:
         screen.line(f"  {escape_line(probe.hint)}", hang=2)
-
-
-def _describe_probe(probe: Any) -> list[str]:
-    from backuppeer.clock import format_time  # noqa: PLC0415 - start-up time
-
-    parts = [f"open in {probe.connect_ms:.0f} ms, answers in {probe.round_trip_ms:.0f} ms"]
-    if probe.certificate_ends_ms is not None:
-        parts.append(f"certificate until {format_moment(format_time(probe.certificate_ends_ms))[:10]}")
-    elif probe.url.startswith("ws://"):
-        parts.append("no TLS: whoever is on the way sees what the server sees")
-    if probe.error:
-        parts.append(escape_line(probe.error))
-    elif probe.skew_s is None:
-        parts.append("its clock was not seen")
-    else:
-        off = abs(probe.skew_s) > _CLOCK_S
-        parts.append(f"its clock is {probe.skew_s:+.0f} s off this machine's" if off else "clocks agree")
-    parts.append(format_count(probe.offers or 0, "offer"))
-    if probe.relay is not None:
-        # A person's own authority is known by this variable alone, and QUIC's library doesn't read it.
-        is_own = bool(os.environ.get("SSL_CERT_FILE")) and probe.url.startswith("wss://")
-        used = "relay, used only with a certificate of a public authority" if is_own else "relay"
-        parts.append(used if probe.relay else "no relay now")
-    if probe.observes:
-        parts.append("tells peers their public address")
-    return parts

@@ -41,6 +41,7 @@ from backuppeer.control.blocking import BlockPlan, BlockRequest, BlockResult
 from backuppeer.control.browsing import BrowseDone
 from backuppeer.control.checking import CheckRequest, CheckResult, RepairRequest, RepairResult
 from backuppeer.control.choosing import BestChoice, BestRequest, ConnectPlan, ConnectPlanRequest
+from backuppeer.control.doctor import NetworkCheck, PeerCheck, PeersChecked
 from backuppeer.control.ending import (
     EndPlan,
     EndRequest,
@@ -96,9 +97,9 @@ from backuppeer.control.reputation import OpinionRow, OpinionsRequest, Reputatio
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.control.servers import ServerState
-from backuppeer.control.sessions import SessionRow
+from backuppeer.control.sessions import DisconnectRequest, DisconnectResult, SessionRow
 from backuppeer.control.showing import PeerAccount
-from backuppeer.control.stopping import DisconnectResult, StopResult
+from backuppeer.control.stopping import StopResult
 from backuppeer.control.succeeding import SuccessionPlan, SuccessionRequest, SuccessionTold
 from backuppeer.control.taking_over import TakeOverPlan, TakeOverRequest, TakeOverResult
 from backuppeer.control.terms import OfferRequest, RenewRequest, ResizeRequest, TermsResult
@@ -164,8 +165,12 @@ ROUTES: dict[str, Route] = {
     "reputation": Route(request=ReputationRequest, result=list[ReputationRow], summary="how peers stand as hosts"),
     "reputation/me": Route(request=OpinionsRequest, result=list[OpinionRow], summary="what partners think of us"),
     "reputation/explain": Route(request=ReputationRequest, result=Reputation, summary="every term of a score"),
-    "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions"),
-    "disconnect": Route(request=PeerRequest, result=DisconnectResult, summary="close a session gracefully"),
+    "sessions": Route(request=Nothing, result=list[SessionRow], summary="open sessions, and dials under way"),
+    "disconnect": Route(request=DisconnectRequest, result=DisconnectResult, summary="close a session gracefully"),
+    "doctor/network": Route(request=Nothing, result=NetworkCheck, summary="what lies before this machine"),
+    "doctor/peers": Route(
+        request=Nothing, result=PeersChecked, rows=PeerCheck, work=True, summary="whether each peer is there"
+    ),
     "browse": Route(request=BrowseRequest, result=list[BrowseRow], summary="hosts on offer"),
     "browse/live": Route(
         request=BrowseRequest, result=BrowseDone, rows=BrowseRow, work=True, summary="hosts on offer, as they are found"

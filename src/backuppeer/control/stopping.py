@@ -1,16 +1,9 @@
-"""Shapes of `disconnect` and `agent stop` (control.api).
+"""Shape of `agent stop` (control.api).
 
-Knows: result structs. Must not know: the agent, the terminal.
+Knows: one struct. Must not know: the agent, the terminal.
 """
 
 import msgspec
-
-
-class DisconnectResult(msgspec.Struct, kw_only=True):
-    """`disconnect`."""
-
-    peer_id: str
-    closed: bool
 
 
 class StopResult(msgspec.Struct, kw_only=True):

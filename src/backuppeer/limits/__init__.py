@@ -7,6 +7,7 @@ needs them; everybody imports from here.
 from backuppeer.limits.agent import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.auditor import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.audits import *  # noqa: F403 - this is its whole purpose
+from backuppeer.limits.doctor import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.engine import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.format import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.invites import *  # noqa: F403 - this is its whole purpose

@@ -231,6 +231,8 @@ SERVER_URL_CHARS: Final = 256
 SERVER_CONNECT_S: Final = 5.0
 HEALTH_BYTES: Final = 4 * KIB
 """Of a server's answer at `/health`: a few headers."""
+SERVER_STEP_S: Final = 1.5
+"""How long each step towards a server that did not work is tried again, to say which is the broken one."""
 SERVER_HANDSHAKE_S: Final = 5.0
 """What a socket at the server may take to become a WebSocket (slow loris)."""
 SERVER_PING_S: Final = 20.0

@@ -160,3 +160,17 @@ OPINIONS_AT_ONCE: Final = 16
 """Partners that are dialled side by side for that."""
 EXPOSURE_AGAIN_S: Final = 10.0
 """How long it holds what is known of how much may lie with a host, and does: both are sums over all packs."""
+
+# --- sessions that a person ends, and that are looked for again
+PARTING_S: Final = 60.0
+"""How long what is under way may take when a person ends a session: a pack at two Mbit/s."""
+PARTED_S: Final = 600.0
+"""How long work that was under way then does not connect there again by itself; a new command does at once."""
+RECONNECT_S: Final = 120.0
+"""How long a session that was lost is looked for again; then its peer is dialled when something needs it."""
+RECONNECTS: Final = 64
+"""Lost sessions that are looked for at once: a host whose line was down has hundreds of owners, and they come back."""
+WAKE_LOOK_S: Final = 5.0
+"""How often is looked whether this machine slept, or has other addresses."""
+SLEPT_S: Final = 3.0
+"""A shorter sleep than this no peer notices."""

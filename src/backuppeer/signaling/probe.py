@@ -22,9 +22,9 @@ from backuppeer.signaling.asking import is_proxied
 from backuppeer.signaling.client import UNTRUSTED, open_link
 from backuppeer.signaling.messages import AskRelay, Browse, Page, RelayIs
 from backuppeer.signaling.servers import authority
+from backuppeer.signaling.steps import PORTS, Step, find_broken_step
 
 TRANSPORT_KEY_BYTES: Final = 32
-_PORTS: Final = {"ws": 80, "wss": 443}
 _NO_SERVER: Final = "something else answers there: is this the address of a signaling server?"
 _PROXIED: Final = "it is dialled through a proxy and not around it: is that running, and its address right?"
 _ADVICE: Final = (
@@ -67,6 +67,8 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it passes bytes on where no direct connection is possible; None: a server of before."""
     observes: bool | None = None
     """Whether it tells peers behind a NAT where they are seen."""
+    step: str = ""
+    """Which step is the broken one: name, connection, tls or protocol; empty: none, or through a proxy."""
 
 
 class Look(NamedTuple):
@@ -85,7 +87,10 @@ async def probe_server(url: str, clock: Clock, *, timer: Callable[[], float] = p
             page = await link.ask(Browse(b"", 1), Page)
             answered_s = timer()
     except (Unavailable, PeerFault) as exc:
-        return Probe(url=url, error=exc.message.removeprefix(url).lstrip(": "), hint=_advise(url, exc.message))
+        # What goes by a proxy, or nowhere, is never tried around it.
+        step = Step.NONE if is_proxied(url) else await find_broken_step(url)
+        error = exc.message.removeprefix(url).lstrip(": ")
+        return Probe(url=url, error=error, hint=_advise(url, exc.message), step=step.value)
     look, offer = await _look(url, clock), await _ask_relay(url)
     return Probe(
         url=url,
@@ -143,7 +148,7 @@ async def _look(url: str, clock: Clock) -> Look:
     secure = ssl.create_default_context() if parts.scheme == "wss" else None
     try:
         async with asyncio.timeout(limits.SERVER_CONNECT_S):
-            port = parts.port or _PORTS[parts.scheme]
+            port = parts.port or PORTS[parts.scheme]
             reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=secure, limit=limits.HEALTH_BYTES)
             try:
                 request = f"GET /health HTTP/1.1\r\nHost: {authority(url)}\r\nConnection: close\r\n\r\n"

@@ -31,11 +31,16 @@ class PathKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PathInfo:
-    """The path in use: its round-trip time in milliseconds, and the peer's `ip:port` (a relay's URL if relayed)."""
+    """The path in use: its round-trip time in milliseconds, and the peer's `ip:port` (a relay's URL if relayed).
+
+    sent_packets, lost_packets: of this path, since it came up; both 0 where a transport does not count.
+    """
 
     kind: PathKind
     rtt_ms: float
     address: str
+    sent_packets: int = 0
+    lost_packets: int = 0
 
 
 @dataclass(frozen=True, slots=True)

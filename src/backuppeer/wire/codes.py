@@ -22,6 +22,10 @@ class CloseCode(IntEnum):
     """Both sides dialled at once; the connection dialled by the smaller peer id stays."""
     DEAD = 6
     OVERLOADED = 7
+    PARTED = 8
+    """A person ended the session: what is under way ends first, and nobody dials again by itself for a while."""
+    CUT = 9
+    """As PARTED, at once: what was under way is broken off."""
 
 
 class RefusalCode(IntEnum):

@@ -77,7 +77,10 @@ def test_the_end_of_a_session_is_noted_as_when_its_peer_was_seen(house, owner):
     async def scenario():
         ended, contacts = asyncio.Event(), []
         contacting = SimpleNamespace(ended=contacts.append)
-        agent = Agent(SimpleNamespace(state=house.state, clock=house.clock, contacting=contacting), None, None, None)
+        lost = []
+        reach = SimpleNamespace(keeping=SimpleNamespace(lost=lost.append))
+        parts = SimpleNamespace(state=house.state, clock=house.clock, contacting=contacting, reach=reach)
+        agent = Agent(parts, None, None, None)
         session = SimpleNamespace(peer=owner.peer, ended=ended)
         waiting = asyncio.create_task(agent._see_off(session))
         await asyncio.sleep(0)
@@ -85,7 +88,7 @@ def test_the_end_of_a_session_is_noted_as_when_its_peer_was_seen(house, owner):
         ended.set()
         await waiting
         assert house.state.peer(owner.peer).last_seen_ms == house.clock.now_ms()
-        assert contacts == [session]
+        assert contacts == lost == [session]
 
     asyncio.run(scenario())
 

@@ -8,12 +8,15 @@ import pytest
 
 from agent.estates import estate_of
 from backuppeer.agent.commands.upkeep import look_first
+from backuppeer.agent.peers.parting import Parting
 from backuppeer.cli.routing import make_handlers
+from backuppeer.clock import SystemClock
 from backuppeer.errors import LocalError
 
 
 def agent_of(estate):
-    parts = SimpleNamespace(state=estate.state, home=estate.home)
+    reach = SimpleNamespace(parting=Parting(SystemClock()))
+    parts = SimpleNamespace(state=estate.state, home=estate.home, reach=reach)
     return SimpleNamespace(parts=parts, owner=SimpleNamespace(vault=estate.vault), stopping=asyncio.Event())
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from agent.loops import play
 from agent.parties import ASK, USAGE, Party, answer_usage, ask, by_id, running
+from backuppeer.agent.peers.leaving import say_goodbye
 from backuppeer.agent.peers.session import Session
 from backuppeer.errors import PeerUnreachable
 from backuppeer.limits import DIAL_S, LEAVING_MOST_S
@@ -136,7 +137,7 @@ def test_an_answer_that_is_waited_for_comes_though_the_peer_says_goodbye_to_the_
             near, far = await one.meet(two)
             asking = asyncio.create_task(ask(near))
             await asyncio.sleep(0.5)
-            two.sessions._spawn(two.sessions._say_goodbye(far, CloseCode.DUPLICATE))
+            two.sessions._spawn(say_goodbye(far, CloseCode.DUPLICATE))
             assert await asking == USAGE
             assert one.sessions.get(two.peer) is None, "nobody begins anything upon it"
             await near.ended.wait()

@@ -62,6 +62,29 @@ def test_a_knock_that_a_server_held_back_does_not_undo_what_came_since(house, ow
         assert remembered(house.state, owner.peer).transport == b"t" * 32
 
 
+def test_a_lost_peer_is_looked_for_where_it_was_and_nobody_knocks(house, owner):
+    async def scenario():
+        dials, knocks = Dials("direct"), []
+        dials.get = lambda _: None
+        reach = Reach(house.state, dials, loopback=False)
+
+        async def knock(peer):
+            knocks.append(peer)
+            return BEHIND
+
+        reach.use_knocker(knock)
+        with pytest.raises(PeerUnreachable, match="no way"):
+            await reach._redial(owner.peer)
+        house.state.meet(owner.peer, 1, whereabouts=BEHIND.encode())
+        assert await reach._redial(owner.peer) == "direct"
+        reach.parting.hear(owner.peer)
+        with pytest.raises(PeerUnreachable, match="its person"):
+            await reach._redial(owner.peer)
+        assert (len(dials.asked), knocks) == (1, [])
+
+    asyncio.run(scenario())
+
+
 class Dials:
     """Sessions that note how they were asked to dial, and answer as told."""
 

@@ -356,3 +356,25 @@ def test_what_is_no_server_and_no_kind_of_nat_counts_as_not_said():
 def test_whereabouts_that_were_kept_before_there_were_relays_are_still_read():
     old = msgspec.msgpack.encode({"transport": bytes(32), "addresses": ["192.0.2.7:4"], "time_ms": 1})
     assert Whereabouts.decode(old) == Whereabouts(bytes(32), ("192.0.2.7:4",), 1)
+
+
+def test_relays_are_examined_on_request_and_one_that_hangs_is_left_out():
+    async def scene():
+        async with relaying() as (server, _), hanging() as silent, home(server.url, silent) as (_, relays):
+            assert relays.is_usable
+            assert await relays.examine([server.url, silent], 2.0) == [server.url]
+            assert relays.nat is NatKind.NONE
+            assert relays.home == ""  # to be asked about makes nobody a host
+            assert await relays.examine([], 1.0) == []
+
+    run(scene())
+
+
+def test_a_home_on_loopback_examines_nothing():
+    async def scene():
+        async with relaying() as (server, _):
+            relays = Relays(Network().join(b"x" * 32), SystemClock(), loopback=True)
+            assert not relays.is_usable
+            assert await relays.examine([server.url], 1.0) == []
+
+    run(scene())

@@ -28,10 +28,8 @@ from backuppeer.agent.peers import misbinding
 from backuppeer.agent.peers.anew import describe_anew
 from backuppeer.agent.peers.choosing import is_listed
 from backuppeer.agent.peers.lineage import describe_heirs, say_lineage
-from backuppeer.agent.peers.names import alias_of, check_alias, name_of, resolve_peer
-from backuppeer.agent.peers.partners import remembered
-from backuppeer.agent.peers.paths import describe_network, explain_path
-from backuppeer.agent.peers.session import Session
+from backuppeer.agent.peers.names import check_alias, name_of, resolve_peer
+from backuppeer.agent.peers.paths import describe_network
 from backuppeer.agent.peers.words import spell_safety_words
 from backuppeer.agent.recovery.reminding import remind_of_terms
 from backuppeer.agent.reporter import Emit
@@ -41,15 +39,13 @@ from backuppeer.control.api import (
     HostingState,
     LanState,
     Nothing,
-    PeerRequest,
     PeerRow,
     PeerSetting,
     PingResult,
     StatusResult,
 )
-from backuppeer.control.sessions import SessionRow
-from backuppeer.control.stopping import DisconnectResult, StopResult
-from backuppeer.errors import BackupPeerError, NotFoundError, UserError
+from backuppeer.control.stopping import StopResult
+from backuppeer.errors import BackupPeerError, UserError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.proof.revisions import end_ms
 from backuppeer.transport.base import PathKind
@@ -57,7 +53,7 @@ from backuppeer.trust.policy import UNCOMPARED
 
 
 class HomeCommands:
-    """ping, status, status/seen, stop, peers, peers/set, sessions, disconnect."""
+    """ping, status, status/seen, stop, peers, peers/set."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent, self._parts = agent, agent.parts
@@ -132,17 +128,6 @@ class HomeCommands:
         if request.verified:
             self._parts.state.befriend(peer, now_ms)
         return await self._peer_row(next(record for record in self._parts.state.peers() if record.peer == peer))
-
-    async def sessions(self, _: Nothing, __: Emit) -> list[SessionRow]:
-        """Return the open sessions."""
-        return [self._session_row(session) for session in self._parts.sessions.all()]
-
-    async def disconnect(self, request: PeerRequest, _: Emit) -> DisconnectResult:
-        """Close the session with a peer gracefully."""
-        peer = resolve_peer(self._parts.state, request.peer)
-        if not await self._parts.sessions.close(peer):
-            raise NotFoundError(f"there is no session with {request.peer}", hint="see `backup-peer sessions`")
-        return DisconnectResult(peer_id=format_peer_id(peer), closed=True)
 
     def _snapshots(self) -> tuple[int, list[str]]:
         """Return how many snapshots there are, and what a person should know if that can't be told."""
@@ -231,21 +216,6 @@ class HomeCommands:
             lineage=say_lineage(self._parts.state, self._parts.views.heirs, record.peer),
             room_bytes=find_open_room(self._agent, record.peer) if kept else None,
             trial=bool(kept and terms and is_trial(terms)),
-        )
-
-    def _session_row(self, session: Session) -> SessionRow:
-        path, there = session.connection.path(), remembered(self._parts.state, session.peer)
-        return SessionRow(
-            peer_id=format_peer_id(session.peer),
-            alias=alias_of(self._parts.state, session.peer),
-            state=session.state,
-            path=path.kind.value,
-            rtt_ms=round(path.rtt_ms, 2),
-            sent_bytes=session.sent_bytes,
-            received_bytes=session.received_bytes,
-            since=format_time(session.since_ms),
-            path_reason=explain_path(path.kind, own=self._parts.relays.nat, theirs=there.nat if there else ""),
-            bytes_per_s=session.course.rate(session.sent_bytes + session.received_bytes),
         )
 
 

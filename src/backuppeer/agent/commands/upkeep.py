@@ -10,6 +10,7 @@ from typing import Final, ParamSpec, TypeVar
 
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.home.tenancy import is_gone
+from backuppeer.control.routes import ROUTES
 from backuppeer.errors import LocalError
 
 P = ParamSpec("P")
@@ -34,6 +35,8 @@ def look_first(agent: Agent, route: str, handler: Callable[P, Awaitable[T]]) -> 
         await asyncio.to_thread(agent.parts.state.look_after)
         # In the loop, so that no job begins to write in between; four looks at a folder.
         agent.owner.vault.look_after()
+        if ROUTES[route].work or ROUTES[route].bulk or ROUTES[route].feed:
+            agent.parts.reach.parting.lift()  # a person wants something anew
         return await handler(*given, **options)
 
     return guarded

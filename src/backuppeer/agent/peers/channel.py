@@ -146,6 +146,8 @@ class Channel:
         self._bulk = stream if isinstance(stream, MovesBulk) else None
         self._reader = FrameReader()
         self._machine = RequestStream(role)
+        self.asked: type[Message] | None = None
+        """What the peer began with; None: nothing was read of it yet."""
 
     async def send(self, message: Message) -> None:
         """Write one message."""
@@ -210,7 +212,9 @@ class Channel:
                 frame = await read_frame(self._stream, self._reader)
         except TimeoutError as exc:
             raise PeerUnreachable(f"no answer within {timeout_s:.0f} s") from exc
-        return self._machine.receive(frame)
+        message = self._machine.receive(frame)
+        self.asked = self.asked or type(message)
+        return message
 
     async def receive(
         self, kind: type[M], *others: type[N], timeout_s: float | None = REPLY_S, is_read: bool = False

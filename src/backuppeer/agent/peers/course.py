@@ -6,8 +6,8 @@ Knows: what it is told while the session lives; a connection that is gone tells 
 from typing import Final
 
 from backuppeer.clock import Clock
-from backuppeer.errors import BackupPeerError
-from backuppeer.transport.base import PathInfo, PathKind
+from backuppeer.errors import BackupPeerError, Unavailable
+from backuppeer.transport.base import CloseInfo, PathInfo, PathKind
 from backuppeer.wire.codes import CloseCode
 
 _WHY: Final[dict[int, str]] = {
@@ -16,6 +16,8 @@ _WHY: Final[dict[int, str]] = {
     CloseCode.IDLE: "it was not used any more",
     CloseCode.DUPLICATE: "another session with it was begun",
     CloseCode.OVERLOADED: "too many sessions were open",
+    CloseCode.PARTED: "a person ended the session",
+    CloseCode.CUT: "a person ended the session at once",
 }
 
 
@@ -27,6 +29,8 @@ class Course:
         self._clock: Clock | None = None
         self._began_s = self._busy_since_s = self._busy_s = 0.0
         self._is_busy = False
+        self.is_lost = False
+        """Whether it ended without anybody's wish."""
 
     def start(self, clock: Clock) -> None:
         """Note that the session began."""
@@ -53,10 +57,26 @@ class Course:
         if self.outcome:
             return
         if isinstance(why, BackupPeerError):
+            self.is_lost = isinstance(why, Unavailable)
             self.outcome = f"{type(why).__name__}: {why.message}"
             return
         told = _WHY.get(why, "it was closed")
         self.outcome = f"the peer says: {told}" if by_peer else told
+
+    def fail(self, error: BackupPeerError, info: CloseInfo | None) -> None:
+        """Note an error that ends the session; info: how the connection ended, which may be the peer's wish."""
+        if info is not None and info.by_peer and info.code in _WHY:
+            self.end(info.code, by_peer=True)
+        self.end(error)
+
+    def give_up(self, why: str) -> None:
+        """Note that this side ends the session, and will have another one; why: for a person."""
+        self.outcome = self.outcome or why
+
+    def lose(self, why: str) -> None:
+        """Note that a session is given up that may be dead; why: for a person."""
+        if not self.outcome:
+            self.outcome, self.is_lost = why, True
 
     @property
     def length_ms(self) -> int:

@@ -10,13 +10,17 @@ says Goodbye. Whoever hears that asks nothing more upon it, waits for its own an
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Final
 
+from backuppeer.agent.peers.parting import HERE
 from backuppeer.agent.peers.session import Session
 from backuppeer.errors import BackupPeerError
 from backuppeer.ids import PeerId
-from backuppeer.limits import LEAVING_DRAIN_S, LEAVING_LEAST_S, LEAVING_LOOK_S, LEAVING_MOST_S
+from backuppeer.limits import LEAVING_DRAIN_S, LEAVING_LEAST_S, LEAVING_LOOK_S, LEAVING_MOST_S, PARTING_S
 from backuppeer.wire.codes import CloseCode
 from backuppeer.wire.messages import Goodbye, Ping
+
+_GOODBYE_S: Final = 2.0
 
 
 class Leaving:
@@ -35,7 +39,7 @@ class Leaving:
             return False
         async with self._keep(session):
             await asyncio.sleep(LEAVING_DRAIN_S)  # what came before, and was not read yet, tells nothing
-            return await _is_heard(session)
+            return await is_heard(session)
 
     async def see_off(self, session: Session) -> None:
         """Let a session go, and return when it has ended."""
@@ -69,7 +73,7 @@ class Leaving:
                 self._going.pop(session.peer, None)
 
 
-async def _is_heard(session: Session) -> bool:
+async def is_heard(session: Session) -> bool:
     """Ask whether a peer is there, and return whether anything came from it within LEAVING_LEAST_S."""
     heard_bytes = session.received_bytes
     with suppress(BackupPeerError, TimeoutError):
@@ -80,6 +84,39 @@ async def _is_heard(session: Session) -> bool:
                     break
                 await asyncio.sleep(LEAVING_LOOK_S)
     return session.received_bytes != heard_bytes
+
+
+async def say_goodbye(session: Session, code: CloseCode, *, within_s: float = _GOODBYE_S) -> int:
+    """Say that a session ends, give the peer `within_s` to end what is under way and close, then close it.
+
+    The receiver closes: what we close ourselves could still be in flight. Returns how many requests were broken off.
+    """
+    session.course.end(code)
+    with suppress(BackupPeerError, TimeoutError):
+        async with asyncio.timeout(within_s):
+            await session.say(Goodbye(reason=code))
+            await session.ended.wait()
+    broken = session.in_flight
+    await session.connection.close(code, "")
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_GOODBYE_S):
+            await session.ended.wait()
+    return broken
+
+
+async def part(session: Session, *, at_once: bool) -> int:
+    """End a session as a person wishes: nothing new is asked upon it, and what is under way ends within PARTING_S.
+
+    Returns how many requests were broken off.
+    """
+    session.is_parting, session.failure = True, HERE
+    if not at_once:
+        return await say_goodbye(session, CloseCode.PARTED, within_s=PARTING_S)
+    broken = session.in_flight
+    session.course.end(CloseCode.CUT)
+    await session.connection.close(CloseCode.CUT, "")
+    await session.ended.wait()
+    return broken
 
 
 async def finish(session: Session) -> None:

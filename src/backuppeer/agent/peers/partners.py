@@ -14,17 +14,21 @@ from typing import Self
 from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.home.records import PeerRecord
 from backuppeer.agent.home.state import State
+from backuppeer.agent.peers.keeping import Keeping
 from backuppeer.agent.peers.misbinding import raise_alarm
 from backuppeer.agent.peers.names import name_of
 from backuppeer.agent.peers.neighbours import Neighbours
+from backuppeer.agent.peers.parting import Parting
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.sessions import Sessions
 from backuppeer.agent.peers.turns import Turns
 from backuppeer.agent.peers.whereabouts import Whereabouts
+from backuppeer.clock import Clock, SystemClock, slept_s
 from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode, PeerUnreachable
 from backuppeer.ids import AgreementId, PeerId, TransportId, shorten_peer_id
 from backuppeer.limits import CLOCK_SKEW_S, DIRECT_FIRST_S
 from backuppeer.transport.addresses import select_dialable
+from backuppeer.transport.base import Relayed, Transport
 
 
 def remembered(state: State, peer: PeerId) -> Whereabouts | None:
@@ -117,8 +121,10 @@ def _nobody(name: str) -> PeerUnreachable:
 class Reach:
     """Sessions by peer id, however the peer has to be found."""
 
-    def __init__(self, state: State, sessions: Sessions, *, loopback: bool) -> None:
+    def __init__(self, state: State, sessions: Sessions, *, loopback: bool, clock: Clock | None = None) -> None:
         self._state, self._sessions, self._loopback = state, sessions, loopback
+        self.parting = Parting(clock or SystemClock())
+        self.keeping = Keeping(self._redial, clock or SystemClock(), sessions=self._list)
         self._knock: Knocker | None = None
         self._turns = Turns()
         self.on_missed: OnMissed = _tell_nobody
@@ -140,6 +146,37 @@ class Reach:
         """Set how to ask for a peer whose whereabouts are unknown or stale."""
         self._knock = knock
 
+    def watch(self, transport: Transport) -> None:
+        """Notice when this machine slept, or has other addresses, and when a peer's person ends a session."""
+        self._sessions.on_parted = self.parting.hear
+        self.keeping.slept_s = slept_s
+        if isinstance(transport, Relayed) and not self._loopback:
+            self.keeping.addresses = transport.interface_addresses
+
+    async def keep(self, transport: Transport) -> None:
+        """Notice that, and look for who was lost, until cancelled."""
+        self.watch(transport)
+        await self.keeping.run()
+
+    async def _redial(self, peer: PeerId) -> Session:
+        """Return a session with a peer that was lost, found where it was: knocks in vain would fill its inbox.
+
+        Raises:
+            PeerUnreachable: it is not there, or is to be left alone.
+            AuthenticationFault: somebody else is; no alarm yet, as it may be found elsewhere.
+
+        """
+        session, where = self._sessions.get(peer), remembered(self._state, peer)
+        if session is not None and not session.is_parting:
+            return session
+        self.parting.check(peer)
+        if where is None:
+            raise _nobody(name_of(self._state, peer))
+        return await self._dial(peer, where)
+
+    def _list(self) -> list[Session]:
+        return self._sessions.all()
+
     def traffic_bytes(self, peers: AbstractSet[PeerId]) -> int:
         """Return the bytes that went both ways in the open sessions with `peers`."""
         sessions = [session for session in self._sessions.all() if session.peer in peers]
@@ -153,9 +190,11 @@ class Reach:
 
         """
         self.admit(peer)
-        if session := self._sessions.get(peer):
+        session = self._sessions.get(peer)
+        if session is not None and not session.is_parting:
             self.check(session)
             return session
+        self.parting.check(peer)
         return await self._turns.share(peer, self._find)
 
     async def _find(self, peer: PeerId) -> Session:

@@ -126,6 +126,23 @@ class Relays:
         await self._observe_once()
         return relay_url(place)
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether this home can be relayed at all: not on loopback."""
+        return self._transport is not None
+
+    async def examine(self, servers: Sequence[str], wait_s: float) -> list[str]:
+        """Ask our servers' relays and observers now; return the servers whose relay let us in within `wait_s`.
+
+        What was asked is kept up as long as after any other use, and no longer: to be asked about makes nobody a host.
+        """
+        asked = [url for url in servers if relay_url(url)][:RELAY_SERVERS]
+        roads = [asyncio.create_task(self.road(url)) for url in asked]
+        late = (await asyncio.wait(roads, timeout=wait_s))[1] if roads else set()
+        for road in late:
+            road.cancel()
+        return [url for url, road in zip(asked, roads, strict=True) if road not in late and road.result()]
+
     async def close(self) -> None:
         """Ask no more."""
         tasks = [task for task in (self._keeping, self._observing, *self._joining.values()) if task is not None]

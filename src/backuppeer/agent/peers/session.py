@@ -10,6 +10,10 @@ from contextlib import asynccontextmanager
 from backuppeer.agent.peers.channel import Channel, SucceededError, read_frame
 from backuppeer.agent.peers.course import Course
 from backuppeer.agent.peers.lanes import LaneBroken, Lanes
+from backuppeer.agent.peers.meter import Meter
+from backuppeer.agent.peers.parting import THERE
+from backuppeer.agent.peers.quality import Quality, judge_quality
+from backuppeer.agent.peers.work import Deed, describe_work
 from backuppeer.clock import Clock
 from backuppeer.errors import PeerUnreachable
 from backuppeer.ids import shorten_peer_id
@@ -42,6 +46,10 @@ class Session:
         self.used_s = 0.0
         self.in_flight = 0
         self.is_open = True
+        self.is_parting = False
+        """Whether a person of either side ended it: what is under way ends, nothing new begins."""
+        self.is_doubted = False
+        """Whether it was given up as this machine slept, or moved: the peer can't know."""
         self.failure = ""
         """Why this side gave the session up, for a person; set before the connection is closed."""
         self.ended = asyncio.Event()
@@ -49,6 +57,11 @@ class Session:
         """Called when a request is refused since another goes on in our place, of which Hello said nothing. Returns
         whether the peer is to be dialled anew, so that its Hello says and proves it."""
         self.course = Course()
+        self.meter = Meter()
+        self.heard_s = 0.0
+        """When anything came from the peer last, as the heartbeat saw it."""
+        self._busy: set[_Busy] = set()
+        self._was_used = False
         self._unused = asyncio.Event()
         self._unused.set()
         self._stream, self._reader = stream, reader
@@ -60,14 +73,36 @@ class Session:
         """Note when the session began."""
         self._clock = clock
         self.since_ms, self.used_s = clock.now_ms(), clock.monotonic_s()
+        self.heard_s = self.used_s
         self.course.start(clock)
 
     @property
     def state(self) -> str:
-        """Return what a person is told: transferring, idle or closed."""
+        """Return what a person is told: connected (and not used yet), transferring, idle, parting or closed."""
         if not self.is_open:
             return "closed"
-        return "transferring" if self.in_flight else "idle"
+        if self.is_parting:
+            return "parting"
+        unused = "idle" if self._was_used else "connected"
+        return "transferring" if self.in_flight else unused
+
+    @property
+    def work(self) -> list[str]:
+        """Return what is under way, in words."""
+        return describe_work(busy.deed for busy in self._busy)
+
+    @property
+    def quality(self) -> Quality:
+        """Return how good the connection is, and why."""
+        path = self.connection.path()
+        silent_s = self._clock.monotonic_s() - self.heard_s if self._clock is not None else 0.0
+        return judge_quality(path.kind, rtt_ms=path.rtt_ms, loss=self.meter.loss, silent_s=silent_s)
+
+    def look(self) -> None:
+        """Note how much has moved until now."""
+        if self._clock is not None:
+            moved_bytes = self.sent_bytes + self.received_bytes
+            self.meter.look(self._clock.monotonic_s(), moved_bytes, self.connection.path())
 
     @property
     def sent_bytes(self) -> int:
@@ -90,9 +125,9 @@ class Session:
             PeerUnreachable: the session is gone.
 
         """
-        if not self.is_open:
+        if not self.is_open or self.is_parting:
             raise PeerUnreachable(self.failure or f"the session with {shorten_peer_id(self.peer)} has ended")
-        with self.busy():
+        with self.busy(lambda: Deed(type(message), by_us=True)):
             lane = await self.lanes.obtain() if bulk else None
             channel = Channel(lane or await self.connection.open_stream(), Speaker.OPENER)
             try:
@@ -115,27 +150,33 @@ class Session:
     async def end(self, why: str = "what was said when it began may not hold any more") -> None:
         """Give the session up, so that the next one begins with another Hello. why: for a person."""
         self.failure = why
+        self.course.give_up(why)
         await self.connection.close(CloseCode.DONE, "")
 
     def _explain(self, exc: PeerUnreachable, *, is_lane: bool) -> None:
         """Raise what a failed stream means for the session, if that is more than the stream's own words."""
+        info = self.connection.close_info
+        if info is not None and info.by_peer and info.code == CloseCode.CUT:
+            self.failure = self.failure or THERE
         if self.failure:
             # What the transport says is only that we closed it ourselves.
             raise PeerUnreachable(self.failure) from exc
         if is_lane and self.is_open:
             raise LaneBroken(exc.message) from exc
 
-    def busy(self) -> "_Busy":
-        """Count a request as in flight while the block runs."""
-        return _Busy(self)
+    def busy(self, describe: Callable[[], Deed]) -> "_Busy":
+        """Count a request as in flight while the block runs; `describe`: what it is, as far as that is known."""
+        return _Busy(self, describe)
 
     async def wait_unused(self) -> None:
         """Wait until no request is in flight, of either side."""
         await self._unused.wait()
 
-    def count(self, more: int) -> None:
-        """Note that requests began (1) or ended (-1)."""
+    def count(self, busy: "_Busy", more: int) -> None:
+        """Note that a request began (1) or ended (-1)."""
         self.in_flight += more
+        self._was_used = True
+        (self._busy.add if more > 0 else self._busy.discard)(busy)
         self.course.use(is_busy=self.in_flight > 0)
         if self.in_flight:
             self._unused.clear()
@@ -170,12 +211,16 @@ class Session:
 
 
 class _Busy:
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, describe: Callable[[], Deed]) -> None:
+        self._session, self._describe = session, describe
+
+    @property
+    def deed(self) -> Deed:
+        return self._describe()
 
     def __enter__(self) -> None:
-        self._session.count(1)
+        self._session.count(self, 1)
 
     def __exit__(self, *_: object) -> None:
-        self._session.count(-1)
+        self._session.count(self, -1)
         self._session.touch()

@@ -13,15 +13,18 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 import structlog
 
+from backuppeer.agent.peers.attempts import VERIFYING, Attempts
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.agent.peers.crowd import Crowd
 from backuppeer.agent.peers.dialling import explain_dial, is_duplicate, shake_hands
-from backuppeer.agent.peers.leaving import Leaving, finish
+from backuppeer.agent.peers.leaving import Leaving, finish, part, say_goodbye
+from backuppeer.agent.peers.parting import THERE
+from backuppeer.agent.peers.rivals import are_at_once, displaces
 from backuppeer.agent.peers.session import Session
+from backuppeer.agent.peers.work import Deed
 from backuppeer.clock import Clock
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import (
@@ -47,12 +50,10 @@ from backuppeer.wire.session import (
     TransportEnds,
     choose_close,
     is_idle,
-    is_kept_when_dialled_by,
     plan_heartbeat,
 )
 
 _log = structlog.get_logger()
-_GOODBYE_S: Final = 2.0
 Serve = Callable[[PeerId, Channel], Awaitable[None]]
 MakeHello = Callable[[PeerId], Hello]
 OnHello = Callable[["Session"], Awaitable[None]]
@@ -97,11 +98,14 @@ class Sessions:
         self._lane_binds = lane_binds
         self._open: dict[PeerId, Session] = {}
         self._dialling: dict[PeerId, asyncio.Lock] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._changed = asyncio.Condition()
-        self._unproven: set[asyncio.Task[None]] = set()
+        self._unproven: set[asyncio.Task[object]] = set()
         self._leaving = Leaving()
         self._crowd = Crowd()
+        self.attempts = Attempts()
+        self.on_parted: Callable[[PeerId], None] = lambda _: None
+        """Called when a peer's person ended a session. Set by who leaves it alone then."""
 
     def all(self) -> list[Session]:
         """Return the open sessions, oldest first."""
@@ -143,14 +147,16 @@ class Sessions:
         async with self._dialling.setdefault(peer, asyncio.Lock()):
             until_s = self._clock.monotonic_s() + DIAL_S
             while (session := self._open.get(peer)) is None:
-                connection = await self._transport.dial(transport, addresses, relay=relay)
-                try:
-                    return await self._prove(connection, peer, transport)
-                except (BackupPeerError, TimeoutError) as exc:
-                    # It has a session with us: one that it just dialled; or one that an agent of ours had that was
-                    # killed, which a peer of before ADR 41 goes by for DIAL_S.
-                    if not is_duplicate(connection) or self._clock.monotonic_s() > until_s:
-                        raise explain_dial(exc, peer) from exc
+                with self.attempts.begin(peer, self._clock.now_ms()) as attempt:
+                    connection = await self._transport.dial(transport, addresses, relay=relay)
+                    attempt.state = VERIFYING
+                    try:
+                        return await self._prove(connection, peer, transport)
+                    except (BackupPeerError, TimeoutError) as exc:
+                        # It has a session with us: one that it just dialled; or one that an agent of ours had that was
+                        # killed, which a peer of before ADR 41 goes by for DIAL_S.
+                        if not is_duplicate(connection) or self._clock.monotonic_s() > until_s:
+                            raise explain_dial(exc, peer) from exc
                 await self.wait_for(peer, DIAL_AGAIN_S)
             return session
 
@@ -174,12 +180,27 @@ class Sessions:
         session = self._open.get(peer)
         if session is None:
             return False
-        await self._say_goodbye(session, CloseCode.DONE)
+        await say_goodbye(session, CloseCode.DONE)
         return True
+
+    async def part(self, peer: PeerId, *, at_once: bool) -> int | None:
+        """End the session with `peer` as a person wishes; return how many requests were broken off.
+
+        None: there is no session. What is under way ends first, PARTING_S at most, unless `at_once`. Goes on to the end
+        though nobody waits for it any more.
+        """
+        await self._leaving.cut(peer)
+        session = self._open.get(peer)
+        if session is None:
+            return None
+        ending = asyncio.get_running_loop().create_task(part(session, at_once=at_once))
+        self._tasks.add(ending)
+        ending.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(ending)
 
     async def close_all(self) -> None:
         """Say goodbye to everybody, then end every task."""
-        await asyncio.gather(*(self._say_goodbye(session, CloseCode.SHUTDOWN) for session in self.all()))
+        await asyncio.gather(*(say_goodbye(session, CloseCode.SHUTDOWN) for session in self.all()))
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -219,8 +240,8 @@ class Sessions:
         session.start_clock(self._clock)
         rival = self._open.get(session.peer)
         if rival is not None and rival.is_open:
-            stays, goes = (session, rival) if self._displaces(session, rival) else (rival, session)
-            self._spawn(self._see_off(goes, is_lost=not self._are_at_once(session, rival)))
+            stays, goes = (session, rival) if displaces(session, rival, self.own) else (rival, session)
+            self._spawn(self._see_off(goes, is_lost=not are_at_once(session, rival)))
             if goes is session:
                 self._spawn(self._live(session))
                 return stays
@@ -239,7 +260,7 @@ class Sessions:
     async def _see_off(self, session: Session, *, is_lost: bool) -> None:
         """Let one of two sessions with a peer go; `is_lost`: the peer seems to have it no more."""
         if is_lost and not await self._leaving.is_in_use(session):
-            await self._say_goodbye(session, CloseCode.DUPLICATE)
+            await say_goodbye(session, CloseCode.DUPLICATE)
         else:
             await self._leaving.see_off(session)
 
@@ -258,20 +279,7 @@ class Sessions:
             await newcomer.connection.close(CloseCode.OVERLOADED, "")
             raise StoreBusy("too many sessions are open", hint="try again in a moment")
         del self._open[guest.peer]
-        self._spawn(self._say_goodbye(guest, CloseCode.OVERLOADED))
-
-    def _are_at_once(self, newcomer: Session, rival: Session) -> bool:
-        """Whether both sides dialled within one dial: else a peer that dials has lost the session that we hold."""
-        is_near = newcomer.since_ms - rival.since_ms <= DIAL_S * 1000
-        return is_near and newcomer.connection.is_dialler != rival.connection.is_dialler
-
-    def _displaces(self, newcomer: Session, rival: Session) -> bool:
-        """Whether the newcomer replaces what seems open: both dialled at once, or the peer lost the old one."""
-        if not self._are_at_once(newcomer, rival):
-            return True
-        dialler = self.own if newcomer.connection.is_dialler else newcomer.peer
-        other = newcomer.peer if newcomer.connection.is_dialler else self.own
-        return is_kept_when_dialled_by(dialler, other)
+        self._spawn(say_goodbye(guest, CloseCode.OVERLOADED))
 
     async def _live(self, session: Session) -> None:
         code = CloseCode.DONE
@@ -284,7 +292,10 @@ class Sessions:
         except* BackupPeerError as group_exc:
             error = _first(group_exc)
             code = choose_close(error, is_proven=True)
-            session.course.end(error)
+            info = session.connection.close_info
+            session.course.fail(error, info)
+            if info is not None and info.by_peer and info.code == CloseCode.CUT:
+                self._hear_parting(session)
             if isinstance(error, PeerFault):
                 self._hooks.on_fault(session.peer, error)
             _log.info("session ended", peer=shorten_peer_id(session.peer), reason=str(error)[:200])
@@ -304,6 +315,11 @@ class Sessions:
         if self._open.get(session.peer) is session:
             del self._open[session.peer]
 
+    def _hear_parting(self, session: Session) -> None:
+        """Note that the peer's person ended a session."""
+        session.is_parting, session.failure = True, THERE
+        self.on_parted(session.peer)
+
     async def _control_loop(self, session: Session) -> None:
         while True:
             message = await session.hear()
@@ -321,7 +337,9 @@ class Sessions:
                 case Goodbye(reason=reason):
                     self._forget(session)
                     session.course.end(reason, by_peer=True)
-                    if reason == CloseCode.DUPLICATE:
+                    if reason == CloseCode.PARTED:
+                        self._hear_parting(session)
+                    if reason in {CloseCode.DUPLICATE, CloseCode.PARTED}:
                         await finish(session)
                     raise _EndedError
                 case _:
@@ -339,7 +357,7 @@ class Sessions:
         """Serve one request, of a stream of the connection or of a lane."""
         channel = Channel(stream, Speaker.SERVER)
         try:
-            with session.busy():
+            with session.busy(lambda: Deed(channel.asked, by_us=False)):
                 await self._hooks.serve(session.peer, channel)
         except (Unavailable, TimeoutError) as exc:
             _log.info("request ended early", peer=shorten_peer_id(session.peer), reason=str(exc)[:200])
@@ -351,8 +369,11 @@ class Sessions:
         while True:
             now = self._clock.monotonic_s()
             session.course.note_path(session.connection.path())
+            session.look()
             if session.received_bytes != heard_bytes:
                 heard_bytes = session.received_bytes
+                pulse, session.heard_s = pulse.hear(now), now
+            if session.is_parting:  # neither side says anything any more, and the end is near in any case
                 pulse = pulse.hear(now)
             action, pulse, wait_s = plan_heartbeat(pulse, now)
             if action is HeartbeatAction.DEAD:
@@ -362,22 +383,10 @@ class Sessions:
                 number += 1
                 await session.say(Ping(number=number))
             if not session.in_flight and is_idle(used_s=session.used_s, now_s=now):
-                self._spawn(self._say_goodbye(session, CloseCode.IDLE))
+                self._spawn(say_goodbye(session, CloseCode.IDLE))
             await asyncio.sleep(wait_s)
 
-    async def _say_goodbye(self, session: Session, code: CloseCode) -> None:
-        session.course.end(code)
-        with suppress(BackupPeerError, TimeoutError):
-            async with asyncio.timeout(_GOODBYE_S):
-                await session.say(Goodbye(reason=code))
-                # The receiver closes: what we close ourselves could still be in flight.
-                await session.ended.wait()
-        await session.connection.close(code, "")
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_GOODBYE_S):
-                await session.ended.wait()
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[None, None, object]) -> asyncio.Task[object]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -238,7 +238,9 @@ class IrohConnection:
         for path in self._connection.paths() if self.close_info is None else ():
             if path.is_selected:
                 kind = PathKind.RELAYED if path.is_relay else PathKind.DIRECT
-                return PathInfo(kind, float(path.rtt_ms or 0), path.remote_addr)
+                counted = path.stats
+                packets = counted.udp_tx_datagrams, counted.lost_packets
+                return PathInfo(kind, float(path.rtt_ms or 0), path.remote_addr, *packets)
         return PathInfo(PathKind.NONE, 0.0, "")
 
     def make_error(self, otherwise: str) -> PeerUnreachable:

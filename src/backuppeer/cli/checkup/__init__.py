@@ -1,0 +1,1 @@
+"""The links of the chain that `doctor` looks at: what each says of itself, and what a finding is."""

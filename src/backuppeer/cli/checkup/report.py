@@ -1,0 +1,134 @@
+"""A report for whoever helps: what `doctor` found, what runs here, the end of the log; without secrets.
+
+Knows: what may be in it. Must not know: how anything was found. Nothing is copied whole: fields are named one by one,
+and from every text what looks like a path, an address, a long key or a run of words is taken out. Peers have numbers in
+place of names and ids, unless these are asked for.
+"""
+
+import json
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from backuppeer import __version__
+from backuppeer.cli.checkup.findings import Finding
+from backuppeer.control.sessions import SessionRow
+from backuppeer.limits import BUNDLE_LINES, BUNDLE_READ_BYTES, BUNDLE_TEXT_CHARS
+
+_KEPT_OF_LOG: Final = ("timestamp", "level", "event", "version", "nat")
+_REASONS_TOLD: Final = frozenset(
+    (
+        *("session ended", "connection turned away", "request ended early", "no relay", "nothing agreed on"),
+        *("owner not reached", "the agent can't run", "a session is looked for again"),
+    )
+)
+"""Events of the log whose reasons are of the network; of all others they may name files."""
+_URL: Final = re.compile(r"\b(?:wss?|https?|socks5h?)://[^\s`\"',;)]+")
+_PEER: Final = re.compile(r"\bbp1[02-9ac-hj-np-z]{4,}…?")
+_HELD: Final = re.compile(f"{_URL.pattern}|{_PEER.pattern}")
+"""What stays where it may; without a password."""
+_ADDRESSES: Final = (
+    re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])"),
+    re.compile(r"\[[0-9A-Fa-f:.]{2,}(?:%\w+)?\]"),
+    re.compile(r"(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{1,4}(?![\w:])"),
+)
+_TIME: Final = re.compile(r"(?<![\w:])(?:\d{4}-\d\d-\d\d[T ])?\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?(?![\w:])")
+_PATH: Final = re.compile(r"(?<![\w<:/])~?/.*(?=: )|(?<![\w<:/])~?/.*")
+"""To the last colon: what stands behind that is what was wrong."""
+_KEY: Final = re.compile(r"\b[0-9A-Fa-f]{24,}\b|\b[A-Za-z0-9+_-]{40,}={0,2}")
+_QUOTED: Final = re.compile(r"(?<!\w)'[^']*'|\"[^\"]*\"")
+_WORDS: Final = re.compile(r"\b(?:[a-z]{3,8} ){11,}[a-z]{3,8}\b")
+
+
+class Cleaner:
+    """Takes out of texts what a report must not have. names: of peers, by which they are called in texts."""
+
+    def __init__(self, names: Mapping[str, str], *, home: Path, is_open: bool) -> None:
+        self._home, self._is_open = str(home), is_open
+        self._numbers = {called: f"peer {number}" for called, number in names.items() if called}
+        self._called = sorted(self._numbers, key=len, reverse=True)
+
+    def clean(self, text: str) -> str:
+        """Return a text fit for a report."""
+        text = text.replace(self._home, "HOME")[:BUNDLE_TEXT_CHARS]
+        if not self._is_open:
+            for called in self._called:
+                text = re.sub(rf"(?<!\w){re.escape(called)}(?!\w)", self._numbers[called], text)
+            text = _clean_addresses(_PEER.sub("<peer>", text))
+        held = _HELD.findall(text)
+        text = _WORDS.sub("<words>", _QUOTED.sub("<quoted>", _HELD.sub("\0", text)))
+        text = _KEY.sub("<key>", _PATH.sub("<path>", text))
+        for url in held:
+            text = text.replace("\0", _without_password(url), 1)
+        return text
+
+
+def _clean_addresses(text: str) -> str:
+    """Take addresses out; a time of day looks like one of IPv6."""
+    times = _TIME.findall(text)
+    text = _TIME.sub("\0", text)
+    for shape in _ADDRESSES:
+        text = shape.sub("<address>", text)
+    for moment in times:
+        text = text.replace("\0", moment, 1)
+    return text
+
+
+def _without_password(url: str) -> str:
+    head, colon, tail = url.partition("://")
+    return f"{head}{colon}{tail.rpartition('@')[2]}"
+
+
+def build_report(
+    findings: Sequence[Finding], sessions: Sequence[SessionRow], log: Sequence[str], cleaner: Cleaner
+) -> bytes:
+    """Return a report as JSON, to be read by people."""
+    found = [{key: cleaner.clean(str(value)) for key, value in msgspec.to_builtins(each).items()} for each in findings]
+    report = {
+        "program": f"backup-peer {__version__}",
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "findings": found,
+        "sessions": [_describe_session(row) for row in sessions],
+        "log": [line for line in (_clean_line(line, cleaner) for line in log[-BUNDLE_LINES:]) if line],
+    }
+    return (json.dumps(report, indent=2, ensure_ascii=True) + "\n").encode()
+
+
+def _describe_session(row: SessionRow) -> dict[str, Any]:
+    return {
+        "state": row.state,
+        "path": row.path,
+        "rtt_ms": row.rtt_ms,
+        "sent_bytes": row.sent_bytes,
+        "since": row.since,
+    }
+
+
+def _clean_line(line: str, cleaner: Cleaner) -> dict[str, str] | None:
+    """Return what may be told of a line of the log; None for what is none of ours."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(told, dict):
+        return None
+    kept = (*_KEPT_OF_LOG, "reason") if told.get("event") in _REASONS_TOLD else _KEPT_OF_LOG
+    return {key: cleaner.clean(str(told[key])) for key in kept if key in told}
+
+
+def read_log(path: Path) -> list[str]:
+    """Return the last lines of the agent's log; none where there is no log."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - BUNDLE_READ_BYTES))
+            data = file.read(BUNDLE_READ_BYTES)
+    except OSError:
+        return []
+    lines = data.decode(errors="replace").splitlines()
+    return lines if size <= BUNDLE_READ_BYTES else lines[1:]
