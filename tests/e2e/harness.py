@@ -217,7 +217,7 @@ class World:
 
     def __init__(self) -> None:
         # short, since a Unix socket's path may have 107 bytes
-        self.path = Path(tempfile.mkdtemp(prefix="bp-"))
+        self.path = Path(tempfile.mkdtemp(prefix="bp-", dir=os.environ.get("BACKUPPEER_TESTS_DISK")))
         self._homes: list[Home] = []
         self._servers: list[Running] = []
         self.servers = ""
