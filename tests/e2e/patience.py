@@ -9,7 +9,7 @@ from pathlib import Path
 
 from backuppeer import limits
 
-SHORT = {"RETRY_BUDGET_S": 8.0, "HEAR_S": 10.0}
+SHORT = {"RETRY_BUDGET_S": 8.0, "HEAR_S": 15.0}
 """Enough for a host that is there, on a machine with much to do; what is away is given up after so long."""
 
 

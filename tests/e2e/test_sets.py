@@ -83,7 +83,6 @@ failed = "echo failed >> {log}"
     assert owner.do("snapshots", "--set", "later").rows == [], "a set that was not run yet is a set"
 
 
-@pytest.mark.usefixtures("hasty")
 def test_one_copy_is_enough_unless_more_are_wanted_and_then_the_missing_host_is_named(world: World):
     pair = agree(world)
     docs = folder(world, "docs")
