@@ -6,6 +6,13 @@ from pathlib import Path
 import pytest
 
 from agent.houses import HostHouse, OwnerHouse
+from fresh import copied
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _copied_databases() -> Iterator[None]:
+    with copied():
+        yield
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ async def gather(*jobs):
     return await asyncio.gather(*jobs, return_exceptions=True)
 
 
+@pytest.mark.slow
 def test_an_agent_looks_for_garbage_less_often(tmp_path):
     script = (
         "import gc, sys; from backuppeer.cli import serve\n"

@@ -1,12 +1,20 @@
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from backup.memory_engine import Repository
+from fresh import copied
 
 NOBODY = 65534
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _copied_databases() -> Iterator[None]:
+    with copied():
+        yield
 
 
 @pytest.fixture

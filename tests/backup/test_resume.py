@@ -140,6 +140,7 @@ def test_a_partial_tree_that_cannot_be_written_ends_no_backup(repository, tree):
         assert repository.backup(tree).files == 100
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=3), st.integers(1, 60), st.randoms())
 def test_however_a_run_breaks_off_the_next_one_makes_the_same_tree(repository, tree, cuts, every, chance):

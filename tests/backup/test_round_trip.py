@@ -139,6 +139,7 @@ SIZES = [
 ]
 
 
+@pytest.mark.slow
 def test_files_around_every_size_limit_come_back(repository, source, tmp_path):
     for size in SIZES:
         (source / f"random{size}").write_bytes(noise(size, size))

@@ -87,6 +87,7 @@ def test_a_source_tree_begins_anew_in_each_round(tmp_path, original, monkeypatch
     assert digest(make_source(tmp_path / "s", 1).paths[0]) == first
 
 
+@pytest.mark.slow
 def test_an_image_has_holes_and_a_tenth_of_the_rest_changes(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "IMAGE_BYTES", 160 << 20)
     dataset = make_image(tmp_path / "vm", 1)

@@ -45,6 +45,7 @@ def test_an_agent_is_started_on_demand_once_and_found_again(live):
     assert started(live) == [str(first.pid)]
 
 
+@pytest.mark.slow
 def test_it_is_a_session_of_its_own_at_the_root_with_nothing_open(live):
     pid = start_agent(live).pid
     assert os.getsid(pid) == pid
@@ -52,6 +53,7 @@ def test_it_is_a_session_of_its_own_at_the_root_with_nothing_open(live):
     assert {Path(f"/proc/{pid}/fd/{number}").readlink() for number in range(3)} == {Path("/dev/null")}
 
 
+@pytest.mark.slow
 def test_commands_that_start_it_at_once_reach_the_same_agent(live):
     pids = []
     threads = [threading.Thread(target=lambda: pids.append(start_agent(live).pid)) for _ in range(4)]
@@ -64,6 +66,7 @@ def test_commands_that_start_it_at_once_reach_the_same_agent(live):
     assert started(live) == [str(pids[0])]
 
 
+@pytest.mark.slow
 def test_stop_returns_when_the_process_has_ended(live):
     pid = start_agent(live).pid
     assert stop_agent(live)
@@ -73,6 +76,7 @@ def test_stop_returns_when_the_process_has_ended(live):
     assert not (live.path / "agent.sock").exists()
 
 
+@pytest.mark.slow
 def test_an_agent_of_another_version_is_replaced(live, monkeypatch):
     command = [sys.executable, str(FAKE), str(live.path), "0.0.0"]
     with monkeypatch.context() as patch:
@@ -91,6 +95,7 @@ def test_an_agent_that_ends_at_once_is_told_with_its_exit_code(live, monkeypatch
     assert "agent run" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_what_an_agent_says_of_why_it_cannot_run_is_passed_on_with_its_exit_code(home):
     create_peer(Home(home), bytes(32))
     (home / "keys" / "grant").write_bytes(b"")
@@ -127,6 +132,7 @@ def open_files(pid):
             yield str(link.readlink())
 
 
+@pytest.mark.slow
 def test_a_running_agent_holds_nothing_that_the_command_gave_it(home, monkeypatch):
     create_peer(Home(home), bytes(32))
     monkeypatch.setenv("BACKUPPEER_BIND", "127.0.0.1")
@@ -165,6 +171,7 @@ def test_the_agents_command_does_not_import_from_its_folder(tmp_path):
     assert command[1:4] == ["-P", "-m", "backuppeer.cli.serve"]
 
 
+@pytest.mark.slow
 def test_agent_verbs_start_tell_and_stop(live, capsys):
     for verb, first in (("start", True), ("start", False)):
         assert main(["agent", verb, "--json"]) == 0
@@ -178,6 +185,7 @@ def test_agent_verbs_start_tell_and_stop(live, capsys):
     assert capsys.readouterr().out == "no agent is running\n"
 
 
+@pytest.mark.slow
 def test_an_agent_in_the_foreground_says_so_and_one_that_runs_already_is_left_alone(home, capsys, monkeypatch):
     peer = recover_identity(Home(home), bytes(32))
     became = []
@@ -200,6 +208,7 @@ def test_an_agent_in_the_foreground_says_so_and_one_that_runs_already_is_left_al
     assert len(became) == 2
 
 
+@pytest.mark.slow
 def test_a_command_leaves_the_agent_running(live):
     script = (
         "from pathlib import Path; from backuppeer.agent.home.home import Home; import backuppeer.cli.agents as a;"

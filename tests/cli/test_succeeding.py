@@ -178,6 +178,7 @@ def test_when_no_host_could_be_told_the_error_says_how_to_go_on(capsys, home, ag
     assert is_begun(Home(home))
 
 
+@pytest.mark.slow
 def test_a_locked_home_is_opened_once_and_its_heir_is_under_the_same_passphrase(
     capsys, home, agent, scene, monkeypatch
 ):

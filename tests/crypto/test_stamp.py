@@ -87,6 +87,7 @@ def test_work_that_is_not_wanted_any_more_ends():
     assert solve_puzzle(stamp_context(PEER, SERVER, DAY), 0, 60, is_wanted=lambda _next: next(asked)) is None
 
 
+@pytest.mark.slow
 def test_the_usual_work_takes_seconds_and_its_check_a_thousandth_of_one():
     """The only test of the usual difficulty. Its time is bounded generously: other work runs beside it."""
     started_s = time.thread_time()

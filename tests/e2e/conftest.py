@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.harness import Pair, Street, World
+from e2e.patience import shorten
 
 
 @pytest.fixture
@@ -12,6 +13,12 @@ def world() -> Iterator[World]:
     made = World()
     yield made
     made.close()
+
+
+@pytest.fixture
+def hasty(world: World) -> None:
+    """Have all processes of the test's world wait for seconds for a host that is away: see `e2e.patience`."""
+    world.paths = str(shorten(world.path / "patience"))
 
 
 @pytest.fixture(scope="session")

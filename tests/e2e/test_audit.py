@@ -79,6 +79,7 @@ def test_a_month_of_audits_finds_a_pack_that_a_host_deleted_and_convicts_it(worl
     assert (row["state"], row["proven"] > row["fault_time"]) == ("caught", True), "good audits don't wash it off"
 
 
+@pytest.mark.usefixtures("hasty")
 def test_hosts_that_are_away_are_told_and_nobody_is_blamed(world: World):
     pair = agree(world)
     tree = world.path / "files"

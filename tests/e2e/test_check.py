@@ -138,6 +138,7 @@ def test_a_damaged_index_is_told_and_built_again(world: World, pair: Pair, tree:
     assert describe_tree(below(target, tree)) == describe_tree(tree)
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_host_that_is_away_makes_a_check_incomplete_and_alone_unreachable(world: World, pair: Pair, tree: Path):
     other = add_host(world, pair, "bob")
     pair.owner.do("backup", str(tree))

@@ -67,6 +67,7 @@ def test_backups_are_tagged_and_forgotten_by_rules_and_what_is_kept_comes_back(w
     assert heir.run("tag", made[3], "--add", "x").code == 13
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_host_that_is_away_hears_of_it_with_the_next_backup_and_without_any_nothing_changes(world: World, tree: Path):
     pair = agree(world)
     owner = pair.owner

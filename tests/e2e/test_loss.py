@@ -72,6 +72,7 @@ def test_a_pack_that_the_host_lost_is_told_and_sent_again_once_the_host_is_forgi
     assert_restores(world, pair.owner, "latest", tree, "after")
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_host_that_is_gone_for_good_does_not_block_backups_to_another(world: World):
     pair = agree(world)
     tree = make_tree(world, "files", 4)

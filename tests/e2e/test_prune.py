@@ -120,6 +120,7 @@ def test_an_agent_killed_in_mid_prune_loses_nothing_and_the_next_prune_finishes(
         heir.do("restore", snapshot, "--target", str(world.path / snapshot), "--verify")
 
 
+@pytest.mark.usefixtures("hasty")
 def test_backups_and_restores_go_on_beside_a_prune_of_two_hosts_one_of_which_is_away(world: World, tree: Path):
     pair = agree(world, lock="1s")
     owner = pair.owner

@@ -119,6 +119,7 @@ def test_without_any_server_the_words_and_where_a_host_is_are_enough(world: Worl
     assert describe_tree(below(target, tree)) == describe_tree(tree)
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_check_of_the_words_tells_what_they_bring_back_and_changes_nothing(
     world: World, tree: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -253,6 +254,7 @@ def test_a_printed_kit_and_the_words_bring_everything_back_without_any_server(wo
     assert heir.do(*words, "--yes", stdin=pair.words + "\n").last["peers"] == [pair.host_id]
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_note_of_a_host_that_is_away_bears_witness_of_what_the_others_lack(world: World, tree: Path):
     world.start_server()
     owner, words = world.peer("owner")

@@ -65,6 +65,7 @@ def test_after_the_owners_agent_was_killed_the_next_backup_goes_on(world: World,
     assert_goes_on(world, pair, tree)
 
 
+@pytest.mark.usefixtures("hasty")
 def test_after_the_host_was_killed_the_next_backup_goes_on(world: World, tree: Path):
     pair = agree(world)
     running = cut(pair, tree)

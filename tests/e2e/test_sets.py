@@ -99,6 +99,7 @@ def test_one_copy_is_enough_unless_more_are_wanted_and_then_the_missing_host_is_
     assert "has 1 of 2 copies (other seems to be offline" in short.stderr
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_host_that_dies_in_the_middle_does_not_make_the_others_fail(world: World):
     pair = agree(world)
     other = join(world, pair, "other")

@@ -95,6 +95,7 @@ def test_a_second_machine_takes_over_and_the_first_says_so_changes_nothing_and_r
     assert heir.run("backup", str(tree)).code == 13, "without --take-over it may only read"
 
 
+@pytest.mark.usefixtures("hasty")
 def test_what_was_backed_up_to_a_host_that_was_away_is_kept_and_a_kill_after_the_grant_is_no_loss(
     world: World, tree: Path
 ):

@@ -8,7 +8,14 @@ import pytest
 
 from backuppeer.host.store import Store, create_store
 from backuppeer.limits import LEAF_BYTES, MIB
+from fresh import copied
 from host.host_world import NOW_MS, World, agreement_id, put_pack
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _copied_databases() -> Iterator[None]:
+    with copied():
+        yield
 
 
 @pytest.fixture

@@ -337,6 +337,7 @@ def test_killed_once_an_early_end_is_kept_it_ends_when_the_store_opens(court, mo
 
 
 # --- properties
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_no_pack_goes_before_the_lock_that_was_in_force_or_lowered_by_the_words(tmp_path_factory, data):

@@ -301,7 +301,7 @@ _MISPLACED = """
 """
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", [*range(8), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(8, 40))])
 def test_whatever_happened_an_opened_index_finds_no_blob_in_a_draft_that_a_named_pack_has(tmp_path, seed):
     dice, path = random.Random(seed), tmp_path / "index.db"
     index, contents = Index(path), {number: dice.sample(range(12), dice.randint(1, 6)) for number in range(8)}

@@ -150,6 +150,7 @@ def walk_bounded(ledger: Ledger, count: int) -> int:
     return peak
 
 
+@pytest.mark.slow
 def test_walking_the_ledger_needs_no_memory_for_its_rows(ledger) -> None:
     fill(ledger, 30_000)
     assert walk_bounded(ledger, 30_000) < MIB

@@ -124,6 +124,7 @@ def test_copies_that_come_or_go_between_the_two_readings_do_no_harm():
         assert all(draw.first_leaf < count_leaves(draw.copy.size) for draw in draws)
 
 
+@pytest.mark.slow
 def test_copies_are_read_one_by_one_and_none_is_kept():
     def many():
         return (copy_of(number) for number in range(20_000))
@@ -196,6 +197,7 @@ def test_the_one_draw_of_a_small_store_comes_on_a_day_that_nobody_knows():
     assert len(set(days)) > 20
 
 
+@pytest.mark.slow
 def test_a_cycle_of_100_gb_costs_no_more_than_15_of_10000_bytes(large):
     copies, draws = large
     sent, stored = len(draws) * AUDIT_SAMPLE_BYTES, sum(copy.size for copy in copies)
@@ -210,6 +212,7 @@ def test_a_cycle_of_more_costs_no_larger_share(size):
     assert len(plan_cycle(copies)) * AUDIT_SAMPLE_BYTES <= sum(copy.size for copy in copies) * 0.0015
 
 
+@pytest.mark.slow
 def test_small_packs_are_covered_in_proportion_to_their_bytes():
     for size in (256 * KIB, 512 * KIB, MIB - 1):
         copies = [copy_of(number, size) for number in range(3000)]
@@ -235,6 +238,7 @@ def test_leaves_and_copies_are_drawn_evenly(large):
     assert chi_square([tenths[n] - len(copies) / 10 for n in range(10)], [90.0] * 10) < bound(9)
 
 
+@pytest.mark.slow
 def test_turns_of_copies_are_spread_over_the_days_and_drawn_anew_in_each_cycle():
     copies = full_packs(50 * GB)
     turns = {}
@@ -293,11 +297,13 @@ def test_a_loss_of_one_hundredth_of_the_packs_is_found_within_30_days(large):
         assert find_share(plan_cycle(smaller), lose_packs(smaller), 500, random.Random(2)) >= 0.99
 
 
+@pytest.mark.slow
 def test_a_loss_of_one_hundredth_of_the_leaves_is_found_within_30_days(large):
     assert find_share(large[1], lose_leaves, 500, random.Random(3)) >= 0.99
     assert find_share(plan_cycle(full_packs(32 * GIB)), lose_leaves, 500, random.Random(4)) >= 0.99
 
 
+@pytest.mark.slow
 def test_a_loss_of_copies_whose_turn_is_just_over_is_found_as_well(large):
     """A host that drops what was asked for on the first day, on any seed, has 29 days without their turn."""
     copies, _ = large

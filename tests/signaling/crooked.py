@@ -102,6 +102,7 @@ class CrookedDesk(Desk):
         self._first: dict[bytes, bytes] = {}
         self._made_up = SigningKey.generate()
         self._visits: dict[int, Visit] = {}
+        self._is_deaf = False
         self.opened_elsewhere = 0
         """Inboxes that the victim opened for us."""
 
@@ -114,9 +115,12 @@ class CrookedDesk(Desk):
         if self._crime is Crime.RELAYS_PROOF and isinstance(request, OpenInbox):
             await self._relay(visit, request)
             return
-        await super()._answer(visit, request)
+        if not (self._is_deaf and isinstance(request, Publish)):
+            await super()._answer(visit, request)
         if self._crime is Crime.HALF_OPEN and isinstance(request, Publish | ProveInbox):
             visit.connection.transport.pause_reading()
+            # Or a host that comes again, which depends on how fast the machine is, would have its new offer taken.
+            self._is_deaf |= isinstance(request, Publish)
 
     async def _relay(self, visit: Visit, request: OpenInbox) -> None:
         """Have the victim challenge, and pass what is signed on."""

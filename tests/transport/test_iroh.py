@@ -152,6 +152,7 @@ def test_a_whole_megabyte_write_through_a_stream_takes_a_small_number_of_calls()
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_writing_and_reading_does_not_leak_memory():
     async def scenario():
         async with open_streams() as (stream, peer):

@@ -65,6 +65,7 @@ def told(log: EvidenceLog, now_ms: int) -> list[object]:
     return found
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.one_of(busy_days(), st.lists(contacted, max_size=5)), max_size=8),
     st.lists(st.integers(0, 400), min_size=1, max_size=3),

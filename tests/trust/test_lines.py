@@ -80,6 +80,7 @@ def with_logs(check):
         whole.close()
 
 
+@pytest.mark.slow
 @given(histories, st.lists(st.integers(0, 30), min_size=2, max_size=2), st.booleans())
 def test_an_heir_is_judged_as_if_its_history_had_never_been_cut(history, cuts, is_late) -> None:
     def check(cut, whole):

@@ -290,6 +290,7 @@ def test_who_is_turned_away_for_the_cap_of_sessions_hears_so(monkeypatch):
     play(scenario())
 
 
+@pytest.mark.slow
 def test_a_policy_makes_so_many_agreements_and_then_asks_the_person(house, owner):
     # so small that space is not what ends it
     knock = owner.knock(house, (1, *WISH[1:]))
@@ -303,6 +304,7 @@ def test_a_policy_makes_so_many_agreements_and_then_asks_the_person(house, owner
     assert [record.peer for record in house.shown] == [PeerId(owner.peer)]
 
 
+@pytest.mark.slow
 def test_an_agent_takes_the_descriptors_it_may_have():
     script = (
         "import resource as r; from backuppeer.cli.descriptors import use_descriptors;"

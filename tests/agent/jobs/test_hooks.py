@@ -173,6 +173,7 @@ def test_a_person_who_leaves_during_a_hook_ends_it_and_all_it_began(home, tmp_pa
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_a_gigabyte_of_output_costs_no_memory(home):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     notes = []

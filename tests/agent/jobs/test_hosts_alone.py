@@ -135,7 +135,7 @@ def live(tmp_path, monkeypatch, seed, steps):
             house.close()
 
 
-@pytest.mark.parametrize("seed", [0, 2])
+@pytest.mark.parametrize("seed", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_each_host_that_is_said_to_hold_all_gives_all_of_it_alone(tmp_path, monkeypatch, seed):
     live(tmp_path, monkeypatch, seed, 8)
 

@@ -358,7 +358,10 @@ POINTS = {
 }
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "point",
+    [point if number == 0 else pytest.param(point, marks=pytest.mark.slow) for number, point in enumerate(POINTS)],
+)
 def test_a_backup_that_runs_wholly_within_a_prune_loses_nothing(house, owner, tree, tmp_path, monkeypatch, *, point):
     async def scenario():
         async with estate_of(owner, tmp_path / "estate", house) as estate:
@@ -565,7 +568,10 @@ DEATHS = {
 }
 
 
-@pytest.mark.parametrize("where", DEATHS)
+@pytest.mark.parametrize(
+    "where",
+    [pytest.param(where, marks=[] if "hosts are told" in where else pytest.mark.slow) for where in DEATHS],
+)
 def test_killed_at_any_step_nothing_is_lost_and_the_next_prune_finishes(
     house, owner, tree, tmp_path, monkeypatch, *, where
 ):

@@ -265,6 +265,7 @@ def test_a_host_that_forgot_what_is_new_is_planned_with_its_lock_and_one_of_befo
 POINTS = [(Turnover, "drop"), (Ledger, "doom"), (Vault, "sign_removal"), (Ledger, "forget_copies")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: point[1])
 def test_killed_anywhere_the_next_prune_finishes_and_the_next_backup_is_whole(house, owner, tree, tmp_path, point):
     async def scenario():
@@ -475,6 +476,7 @@ def test_a_host_of_before_that_knows_no_drafts_deletes_with_a_lock(house, owner,
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_any_order_of_broken_and_whole_backups_and_prunes_keeps_each_snapshot(house, other, owner, tree, tmp_path):
     async def scenario():
         chance = random.Random(31)

@@ -169,6 +169,7 @@ def test_so_many_bytes_in_a_day_that_no_sum_holds_them_do_not_end_what_is_known_
     assert heir.set.collect(NOW_MS)
 
 
+@pytest.mark.slow
 def test_too_much_is_cut_where_it_hurts_least_and_the_snapshot_can_always_be_stored(house, heir):
     for number in range(400):
         peer = PeerId(number.to_bytes(32, "big"))

@@ -58,6 +58,7 @@ def test_of_others_the_newest_receipt_of_a_pair_is_kept_in_whatever_order_they_c
     assert [month.number for month in shelf.months()] == [3]
 
 
+@pytest.mark.slow
 def test_two_receipts_for_one_month_are_named_and_a_thousand_of_them_take_no_more_room_than_a_few(shelf):
     shelf.take(receipt(1, 2, months=2), DELIVERER)
     reasons = [shelf.take(receipt(1, 2, months=2, size_bytes=n), DELIVERER).reason for n in range(1000)]

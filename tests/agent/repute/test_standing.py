@@ -144,6 +144,7 @@ def test_who_was_tried_in_vain_on_more_than_fourteen_days_is_capped_until_it_ans
     assert standing.advice(ALICE, "al") == ""
 
 
+@pytest.mark.slow
 def test_a_tenth_of_a_market_and_thirty_hosts_of_a_year_are_scored_in_a_fraction_of_a_second(state, tmp_path):
     # Ten times as much takes 0.7 s; what is worked out ahead, in a thread, 0.8 s more (docs/trust.md).
     clock, log = SetClock(), EvidenceLog(tmp_path / "market.db")

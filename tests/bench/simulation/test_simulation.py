@@ -25,6 +25,7 @@ def missed(scenario: str, rules: Rules) -> set[str]:
     return {target.metric for target in find_missed(found)}
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_figures_and_another_seed_others(results):
     tiny = Size(peers=12, days=90, viewers=4)
     first, again, other = (json.dumps(run.simulate(seed, size=tiny, scenarios=CHEAP)) for seed in (1, 1, 2))
@@ -32,6 +33,7 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others(results):
     assert first != other
 
 
+@pytest.mark.slow
 def test_each_scenario_gives_the_metrics_that_its_targets_name(results):
     crowd = run.simulate(1, size=Size(peers=12, days=60, viewers=2), scenarios=["sybil"])
     known = {(scenario, metric) for scenario, metrics in {**results, **crowd}.items() for metric in metrics}
@@ -39,10 +41,12 @@ def test_each_scenario_gives_the_metrics_that_its_targets_name(results):
     assert not find_missed(crowd)
 
 
+@pytest.mark.slow
 def test_attacks_on_a_small_world_miss_no_target(results):
     assert [target for target in find_missed(results) if target.scenario != "honest"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scenario", "rules", "metric"),
     [
@@ -59,6 +63,7 @@ def test_a_world_without_a_rule_misses_the_target_that_the_rule_is_for(scenario,
     assert metric not in missed(scenario, RULES)
 
 
+@pytest.mark.slow
 def test_the_table_shows_target_and_value_and_names_what_was_missed(results):
     target = next(target for target in TARGETS if target.metric == "three days later")
     broken = {target.scenario: {**results[target.scenario], target.metric: 0.9}}
@@ -88,6 +93,7 @@ def test_the_command_fails_when_a_target_is_missed(monkeypatch, tmp_path, capsys
     assert "1 of 1 targets missed: lazy: 5% of 10 GiB found in 3 d" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_others_schemes_fall_to_attacks_that_ours_withstands(results):
     for scenario, metric in (("long-con", "three days later"), ("on-off", "most from the third cycle on")):
         found = results[scenario]

@@ -114,6 +114,7 @@ def test_what_lies_in_a_snapshot_is_told_apart():
 LABEL = st.one_of(st.text(max_size=5), st.sampled_from([".", "..", "a/b", "latest", "/", "\0"]))
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(LABEL, st.lists(LABEL, max_size=3), LABEL, st.integers(0, 3)), max_size=6))
 def test_whatever_hosts_tags_and_sets_are_called_names_are_names_and_links_lead_to_snapshots(given_rows):
     rows = [
