@@ -5,176 +5,41 @@ them in; what is decided here is only who listens to whom.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
 
 import structlog
 
-from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.home.config import Config, environment_servers, read_config
 from backuppeer.agent.home.heir import forget_former
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.identity_alarms import Sort
-from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.records import RequestRecord
-from backuppeer.agent.home.state import State
 from backuppeer.agent.home.tenancy import end_without_home
 from backuppeer.agent.host.authorities import follow_again
-from backuppeer.agent.host.ending import Ending as HostEnding
-from backuppeer.agent.host.heirship import Heirship
-from backuppeer.agent.host.hosting import Hosting
-from backuppeer.agent.host.inviting import Inviting
-from backuppeer.agent.host.moving import Moving
-from backuppeer.agent.host.noting import Noting
-from backuppeer.agent.host.premises import Premises
-from backuppeer.agent.host.presence import Presence
-from backuppeer.agent.host.receipting import Countersigning
-from backuppeer.agent.host.reciprocity import Reciprocity
-from backuppeer.agent.host.requests import Requests
-from backuppeer.agent.host.revising import Revising as HostRevising
-from backuppeer.agent.host.scrubbing import Scrubbing
-from backuppeer.agent.host.serving import ReceiptsRequest
-from backuppeer.agent.host.succeeding import Succeeding
-from backuppeer.agent.host.sweeping import Sweeping
-from backuppeer.agent.host.waiving import Waiving as HostWaiving
 from backuppeer.agent.jobs.drill import sweep_drills
-from backuppeer.agent.jobs.lookout import Lookout
-from backuppeer.agent.jobs.rounds import Rounds
-from backuppeer.agent.jobs.timekeeper import Timekeeper
-from backuppeer.agent.owner.announcing import SEEN, Announcing, find_successor
-from backuppeer.agent.owner.connecting import Connecting
-from backuppeer.agent.owner.ending import Ending
-from backuppeer.agent.owner.following import Following
-from backuppeer.agent.owner.receipting import Receipting
-from backuppeer.agent.owner.revising import Revising
-from backuppeer.agent.owner.vault import Vault
-from backuppeer.agent.owner.waiving import Waiving
-from backuppeer.agent.peers.channel import Channel
-from backuppeer.agent.peers.contacting import Contacting
-from backuppeer.agent.peers.exchange import Exchange
-from backuppeer.agent.peers.knocking import Knocking
-from backuppeer.agent.peers.market import Market
+from backuppeer.agent.owner.announcing import SEEN, find_successor
 from backuppeer.agent.peers.misbinding import raise_alarm
-from backuppeer.agent.peers.opinions import Opinions
-from backuppeer.agent.peers.partners import Reach, meet_at
-from backuppeer.agent.peers.relays import Relays
+from backuppeer.agent.peers.partners import meet_at
 from backuppeer.agent.peers.session import Session
-from backuppeer.agent.peers.sessions import Sessions
 from backuppeer.agent.peers.whereabouts import Whereabouts, read_binding
 from backuppeer.agent.recovery.adoption import adopt_agreements
-from backuppeer.agent.recovery.slots import Slots
-from backuppeer.agent.repute.convicts import Convicts
-from backuppeer.agent.repute.hearing import Hearing
-from backuppeer.agent.repute.shelf import Shelf
-from backuppeer.agent.repute.standing import Standing
-from backuppeer.agent.repute.views import Views
-from backuppeer.clock import Clock
+from backuppeer.agent.sides import HostSide, OwnerSide, Parts, Repute
+from backuppeer.agent.talks import talk_over
 from backuppeer.errors import (
-    AuthenticationFault,
     BackupPeerError,
     DamagedStateError,
-    PeerFault,
-    ProtocolViolation,
     UserError,
 )
 from backuppeer.ids import PeerId
 from backuppeer.limits import KNOCK_BACKGROUND_S
 from backuppeer.signaling.servers import resolve_servers
-from backuppeer.transport.base import Transport
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.messages import Hello
-from backuppeer.wire.receipts import AskOpinion, AskReceipts
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What both sides of a home work with."""
-
-    home: Home
-    keys: HomeKeys
-    state: State
-    clock: Clock
-    transport: Transport
-    sessions: Sessions
-    reach: Reach
-    standing: Standing
-    contacting: Contacting
-    views: Views
-    relays: Relays
-
-
-@dataclass(frozen=True, slots=True)
-class HostSide:
-    """What keeps others' packs."""
-
-    premises: Premises
-    requests: Requests
-    hosting: Hosting
-    sweeping: Sweeping
-    scrubbing: Scrubbing
-    noting: Noting
-    revising: HostRevising
-    ending: HostEnding
-    waiving: HostWaiving
-    moving: Moving
-    reciprocity: Reciprocity
-    succeeding: Succeeding
-    inviting: Inviting
-    presence: Presence
-    heirship: Heirship
-
-
-@dataclass(frozen=True, slots=True)
-class OwnerSide:
-    """What brings own packs to hosts, and back."""
-
-    market: Market
-    knocking: Knocking
-    connecting: Connecting
-    vault: Vault
-    slots: Slots
-    auditor: Auditor
-    rounds: Rounds
-    lookout: Lookout
-    timekeeper: Timekeeper
-    revising: Revising
-    ending: Ending
-    waiving: Waiving
-    announcing: Announcing
-    following: Following
-
-
-@dataclass(frozen=True, slots=True)
-class Repute:
-    """What this home and others say of hosts, to each other."""
-
-    shelf: Shelf
-    hearing: Hearing
-    convicts: Convicts
-    receipting: Receipting
-    countersigning: Countersigning
-    exchange: Exchange
-    opinions: Opinions
-
-    async def answer(self, peer: PeerId, channel: Channel, message: ReceiptsRequest) -> None:
-        """Answer one request of a peer about receipts, or what we think of it.
-
-        Raises:
-            BackupPeerError: as `Countersigning.answer`, `Exchange.answer` and `Opinions.answer`.
-
-        """
-        match message:
-            case AskReceipts():
-                await self.exchange.answer(peer, channel, message)
-            case AskOpinion():
-                await self.opinions.answer(peer, channel)
-            case _:
-                await self.countersigning.answer(peer, channel, message)
 
 
 class Agent:
@@ -297,7 +162,7 @@ class Agent:
         if not self.owner.following.is_left(session.peer):
             parts.standing.saw(session.peer, Kind.CONNECTED)
             self.owner.rounds.wake(session.peer)
-        self.spawn(self._agree(session))
+        self.spawn(talk_over(session, self.owner, self.repute, parts.standing))
         self.spawn(self._see_off(session))
 
     async def prepare(self) -> None:
@@ -319,30 +184,6 @@ class Agent:
     def is_newcomer(self, peer: PeerId) -> bool:
         """Whether a peer neither keeps packs of ours nor has any here."""
         return not self.owner.connecting.is_host(peer) and self.host.premises.is_newcomer(peer)
-
-    async def _agree(self, session: Session) -> None:
-        owner, repute = self.owner, self.repute
-        if not await owner.following.go_on(session):
-            return  # another goes on in its place, with whom all else is talked of
-        for step in (owner.connecting.agree, owner.slots.hand, owner.revising.settle, owner.ending.tell):
-            try:
-                await step(session)
-            except BackupPeerError as exc:  # a no to one of them says nothing of the others
-                _log.info("nothing agreed on", reason=exc.message[:200])
-        for talk in (repute.countersigning.heal, repute.receipting.settle, repute.exchange.ask):
-            await self._talk(session, talk)
-        await repute.receipting.attend(session, partial(self._talk, session, repute.receipting.settle))
-
-    async def _talk(self, session: Session, talk: Callable[[Session], Awaitable[object]]) -> None:
-        try:
-            await talk(session)
-        except PeerFault as exc:
-            _log.warning("a peer showed a wrong receipt", reason=exc.message[:200])
-            # A signature that does not hold is its own fault here: it has proven who it is.
-            fault = ProtocolViolation(exc.message) if isinstance(exc, AuthenticationFault) else exc
-            await asyncio.to_thread(self.parts.standing.blame, session.peer, fault)
-        except BackupPeerError as exc:
-            _log.info("no receipts", reason=exc.message[:200])
 
     async def _see_off(self, session: Session) -> None:
         """Note when a session was over, also when it is this agent that ends: its peer was there until then."""

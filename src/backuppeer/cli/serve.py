@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 
 from backuppeer import __version__
-from backuppeer.agent.agent import Agent, HostSide, OwnerSide, Parts, Repute
+from backuppeer.agent.agent import Agent
 from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
@@ -84,6 +84,7 @@ from backuppeer.agent.repute.promised import promised_by
 from backuppeer.agent.repute.shelf import Shelf
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.agent.repute.views import Views, make_views
+from backuppeer.agent.sides import HostSide, OwnerSide, Parts, Repute
 from backuppeer.cli.descriptors import use_descriptors
 from backuppeer.cli.inheriting import join_succeeding, make_following, make_heirship
 from backuppeer.cli.routing import make_handlers
@@ -120,7 +121,6 @@ async def compose(home: Home, secret: bytes) -> Agent:
     terms = _make_terms(state, premises, requests, keys, clock=clock)
     desk = TermsDesk(*terms)
     serving, sweeping = _make_serving(premises, terms[0], standing, clock)
-    # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
     hooks = _make_hooks(lambda: agent, serving, standing)
     sessions = Sessions(transport, keys.identity, clock, hooks, lane_binds=bind_addresses())
     announcing = Announcing(state, keys, transport, clock)
@@ -141,14 +141,8 @@ async def compose(home: Home, secret: bytes) -> Agent:
     owed = _make_reciprocity(Reciprocity(state, premises, clock), serving, requests)
     heirs = Succeeding(state, premises, requests, views.heirs)
     join_succeeding(heirs, serving, sweeping, owed, noting=noting, hosting=hosting, by=(connecting, revising))
-    further = (
-        *terms,
-        Moving(premises),
-        owed,
-        heirs,
-        *_make_findable(home, keys, hosting, requests, premises),
-        heirship,
-    )
+    findable = _make_findable(home, keys, hosting, requests, premises)
+    further = (*terms, Moving(premises), owed, heirs, *findable, heirship)
     as_host = HostSide(premises, requests, hosting, sweeping, scrubbing, noting, *further)
     audits = _make_audits(home, keys, state, vault, by=(reach, announcing, following, revising))
     by_words = (Waiving(state, keys, clock, reach=reach, revising=revising, ending=ending), announcing, following)
@@ -271,6 +265,7 @@ def _make_repute(parts: Parts, evidence: EvidenceLog, premises: Premises, vault:
 
 
 def _make_hooks(agent: Callable[[], Agent], serving: Serving, standing: Standing) -> Hooks:
+    # The agent is made last, of parts that need to call it: hence by name, at the time of the call.
     return Hooks(
         may_answer=lambda peer: agent().may_answer(peer),
         make_hello=lambda peer: agent().make_hello(peer),

@@ -124,3 +124,13 @@ async def finish(session: Session) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(LEAVING_MOST_S):
             await session.wait_unused()
+
+
+def first_of(group: BaseExceptionGroup[BackupPeerError]) -> BackupPeerError:
+    """Return why a session ended, of all that ended in it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, BackupPeerError):
+        raise TypeError("a group of BackupPeerErrors holds something else")
+    return error

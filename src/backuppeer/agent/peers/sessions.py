@@ -20,7 +20,7 @@ from backuppeer.agent.peers.attempts import VERIFYING, Attempts
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.agent.peers.crowd import Crowd
 from backuppeer.agent.peers.dialling import explain_dial, is_duplicate, shake_hands
-from backuppeer.agent.peers.leaving import Leaving, finish, part, say_goodbye
+from backuppeer.agent.peers.leaving import Leaving, finish, first_of, part, say_goodbye
 from backuppeer.agent.peers.parting import THERE
 from backuppeer.agent.peers.rivals import are_at_once, displaces
 from backuppeer.agent.peers.session import Session
@@ -290,7 +290,7 @@ class Sessions:
                 group.create_task(self._heartbeat(session))
                 group.create_task(session.lanes.watch())
         except* BackupPeerError as group_exc:
-            error = _first(group_exc)
+            error = first_of(group_exc)
             code = choose_close(error, is_proven=True)
             info = session.connection.close_info
             session.course.fail(error, info)
@@ -395,12 +395,3 @@ class Sessions:
 
 class _EndedError(Exception):
     """The peer said goodbye."""
-
-
-def _first(group: BaseExceptionGroup[BackupPeerError]) -> BackupPeerError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if not isinstance(error, BackupPeerError):
-        raise TypeError("a group of BackupPeerErrors holds something else")
-    return error
