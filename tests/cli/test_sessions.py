@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from backuppeer.cli import sessions as sessions_module
 from backuppeer.cli.render import measure_width
@@ -83,7 +84,8 @@ def test_programs_get_every_field(capsys, agent):
 
 
 def test_a_person_sees_speed_quality_work_and_why(capsys, agent):
-    agent({"sessions": given([BUSY, FAR, LOST])})
+    busy, lost = structs.replace(BUSY, since=ago(hours=2, minutes=5)), structs.replace(LOST, next_try=ago(seconds=-30))
+    agent({"sessions": given([busy, FAR, lost])})
     code, out, _ = run(capsys, "sessions")
     lines = out.splitlines()
     assert code == 0

@@ -36,14 +36,15 @@ def test_what_was_seen_of_a_peer_ends_nothing_when_it_cannot_be_written(house, o
 def test_a_session_begins_although_nothing_of_it_can_be_remembered(house, owner, monkeypatch):
     monkeypatch.setattr(house.state, "meet", refuse)
     monkeypatch.setattr(house.evidence, "record", refuse)
+    monkeypatch.setattr("backuppeer.agent.agent.talk_over", lambda session, *_: session)
     spawned = []
     parts = SimpleNamespace(clock=house.clock, state=house.state, standing=house.standing, keys=owner.keys)
     rounds = SimpleNamespace(wake=lambda _: None)
     agent = SimpleNamespace(
         parts=parts,
         owner=SimpleNamespace(rounds=rounds, following=follower(owner)),
+        repute=None,
         spawn=spawned.append,
-        _agree=lambda session: session,
         _see_off=lambda session: session,
     )
     session = SimpleNamespace(peer=owner.peer, hello=Hello())
