@@ -55,7 +55,8 @@ def test_all_is_well_where_every_link_holds(capsys, identity, agent, served):  #
     agent(handlers())
     code, lines = ask(capsys, "doctor", "--server", served)
     assert code == 0
-    assert [row["link"] for row in lines[0]] == [
+    links = [row["link"] for row in lines[0] if row["link"] != "service"]  # which this system may not have
+    assert links == [
         *("home", "identity", "settings", "disk", "agent", "clock", "server", "network", "peer", "backups"),
     ]
     assert {row["state"] for row in lines[0]} == {"ok"}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from backuppeer.agent.home.home import usual_home
+from backuppeer.agent.home.home import Home, usual_home
 from backuppeer.errors import LocalError, UserError
 from backuppeer.limits import SERVICE_COMMAND_S
 
@@ -46,17 +46,19 @@ class Keeper(Protocol):
         ...
 
 
-def find_keeper(home: Path, command: Sequence[str]) -> Keeper:
-    """Return what keeps agents running on this machine.
+def keeper_of(home: Home) -> Keeper:
+    """Return what keeps the agent of a home running on this machine.
 
     Raises:
         UserError: nothing that is known does.
 
     """
+    # By the command, not by its agent: that finds out how the keys of the home are opened.
+    command = [sys.executable, "-P", "-m", "backuppeer.cli.main", "--home", os.fspath(home.path), "agent", "run"]
     if sys.platform == "darwin":
-        return LaunchAgent(home, command)
+        return LaunchAgent(home.path, command)
     if shutil.which("systemctl"):
-        return SystemdUnit(home, command)
+        return SystemdUnit(home.path, command)
     raise UserError(
         "no systemd runs here, and this is no macOS: there is nothing that a service could be installed in",
         hint="have `backup-peer agent start` run at each start of the machine, for example by a line `@reboot` in cron",

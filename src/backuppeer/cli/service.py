@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from backuppeer.agent.home.keyfile import Custody, read_key_file
 from backuppeer.cli.agents import ping_agent, stop_agent
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.homes import read_peer
-from backuppeer.cli.installed import Keeper, find_keeper
+from backuppeer.cli.installed import Keeper, keeper_of
 from backuppeer.cli.render import escape_line, escape_name
 from backuppeer.cli.screen import GREEN
 from backuppeer.errors import LocalError, NotFoundError, UserError
@@ -66,7 +65,7 @@ def install(ctx: typer.Context) -> int:
     home, screen = context.home, context.screen
     read_peer(home)
     _check_unlocked(home)
-    keeper = _find(home)
+    keeper = keeper_of(home)
     if not keeper.is_running():
         stop_agent(home)
     keeper.install()
@@ -82,7 +81,7 @@ def install(ctx: typer.Context) -> int:
 def uninstall(ctx: typer.Context) -> int:
     """End the service and remove its file."""
     context = context_of(ctx)
-    keeper = _find(context.home)
+    keeper = keeper_of(context.home)
     if not keeper.uninstall():
         raise NotFoundError("no service is installed for this home", hint="`backup-peer service install` installs one")
     context.screen.line(
@@ -94,7 +93,7 @@ def uninstall(ctx: typer.Context) -> int:
 def status(ctx: typer.Context) -> int:
     """Say how it stands; starts nothing."""
     context = context_of(ctx)
-    keeper, screen = _find(context.home), context.screen
+    keeper, screen = keeper_of(context.home), context.screen
     state = _state_of(keeper)
     if screen.json:
         screen.value(state)
@@ -128,12 +127,6 @@ def logs(
     if not found:
         context.screen.line("the agent has written no log yet")
     return 0
-
-
-def _find(home: Home) -> Keeper:
-    # By the command, not by its agent: that finds out how the keys of the home are opened.
-    command = [sys.executable, "-P", "-m", "backuppeer.cli.main", "--home", os.fspath(home.path), "agent", "run"]
-    return find_keeper(home.path, command)
 
 
 def _check_unlocked(home: Home) -> None:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from backuppeer.agent.home.config import read_config
 from backuppeer.agent.home.home import Home
-from backuppeer.cli.checkup import far
+from backuppeer.cli.checkup import far, itself
 from backuppeer.cli.checkup.findings import Finding, State, broken_by
 from backuppeer.cli.checkup.here import examine_disks
+from backuppeer.cli.installed import Keeper, keeper_of
 from backuppeer.cli.probing import probe_all
 from backuppeer.cli.work import read_rows
 from backuppeer.control.api import Nothing, SnapshotRow, SnapshotsRequest, StatusResult
@@ -23,7 +24,7 @@ from backuppeer.control.client import Client
 from backuppeer.control.doctor import NetworkCheck, PeerCheck
 from backuppeer.control.events import EventName
 from backuppeer.control.sessions import SessionRow
-from backuppeer.errors import BackupPeerError, ExitCode
+from backuppeer.errors import BackupPeerError, ExitCode, UserError
 from backuppeer.limits import DOCTOR_GRACE_S, DOCTOR_S
 
 if TYPE_CHECKING:
@@ -168,8 +169,25 @@ def ask_backups(client: Client, home: Home) -> Question:
             sets = {}  # said already, by the settings
         for found in far.judge_backups(rows, sets, hosts=status.storing.hosts, now_s=time.time()):
             tell(found)
+        for found in itself.judge_schedules(status.scheduled):
+            tell(found)
+        if (keeper := _find_keeper(home)) is not None:
+            is_needed = bool(status.scheduled or status.hosting.offering or status.hosting.agreements)
+            is_installed = keeper.file.exists()
+            tell(
+                itself.judge_service(
+                    is_installed=is_installed, is_running=is_installed and keeper.is_running(), is_needed=is_needed
+                )
+            )
 
     return question
+
+
+def _find_keeper(home: Home) -> Keeper | None:
+    try:
+        return keeper_of(home)
+    except UserError:
+        return None  # this system has nothing that could keep an agent running
 
 
 def list_sessions(client: Client) -> list[SessionRow]:

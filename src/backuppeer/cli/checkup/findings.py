@@ -28,8 +28,9 @@ class State(StrEnum):
 _HOLDS: Final = frozenset({State.OK, State.WARNING})
 LINKS: Final = (
     *("home", "identity", "settings", "disk", "agent", "alarms", "clock", "server", "network", "peer", "backups"),
+    *("schedule", "service"),
 )
-"""From the near end to the far one: what breaks one breaks all behind it. The service, last of all, has no link yet."""
+"""From the near end to the far one: what breaks one breaks all behind it; then what goes on by itself."""
 
 
 class Finding(msgspec.Struct, kw_only=True, frozen=True):

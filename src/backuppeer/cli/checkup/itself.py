@@ -1,0 +1,41 @@
+"""What goes on by itself: schedules of backup sets, and the service that keeps the agent running.
+
+Knows: what the agent tells of schedules, what the system does of the service. Must not know: how either is asked. Pure.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from backuppeer.cli.checkup.findings import Finding, State
+from backuppeer.cli.render import escape_line, format_moment
+from backuppeer.control.scheduling import ScheduledSet
+from backuppeer.errors import ExitCode
+
+
+def judge_schedules(rows: Sequence[ScheduledSet]) -> Iterator[Finding]:
+    """Return of each set with a schedule whether it is kept."""
+    for row in rows:
+        last = f"last backed up {format_moment(row.last)}" if row.last else "never backed up yet"
+        following = f"next {format_moment(row.next)}"
+        again = f"`backup-peer backup --set {row.set}` shows what stands in the way"
+        if row.failure:
+            text = f"{last}; the try at {format_moment(row.failed)} failed: {escape_line(row.failure)}; {following}"
+            code = int(ExitCode.INCOMPLETE)
+            yield Finding(link="schedule", name=row.set, state=State.BROKEN, text=text, fix=again, code=code)
+        elif row.late:
+            text = f"{last}, which is late; {following}"
+            yield Finding(link="schedule", name=row.set, state=State.WARNING, text=text, fix=again)
+        else:
+            yield Finding(link="schedule", name=row.set, state=State.OK, text=f"{last}; {following}")
+
+
+def judge_service(*, is_installed: bool, is_running: bool, is_needed: bool) -> Finding:
+    """Return whether the agent starts by itself. is_needed: there are schedules, or others' backups are kept here."""
+    if is_installed and is_running:
+        return Finding(link="service", state=State.OK, text="the agent starts at each login")
+    if is_installed:
+        text = "installed, but the agent does not run by it: it does at the next login"
+        return Finding(link="service", state=State.WARNING, text=text, fix="`backup-peer service status` tells more")
+    if is_needed:
+        text = "none: backups by schedule and hosting end when this machine restarts"
+        return Finding(link="service", state=State.WARNING, text=text, fix="`backup-peer service install`")
+    return Finding(link="service", state=State.NONE, text="none: the agent starts when a command needs it")

@@ -1,0 +1,39 @@
+"""What goes on by itself: kept, late, failing; and whether a restart of the machine ends it."""
+
+from backuppeer.cli.checkup.findings import State, choose_code
+from backuppeer.cli.checkup.itself import judge_schedules, judge_service
+from backuppeer.control.scheduling import ScheduledSet
+
+NEXT, LAST = "2026-11-29T03:00:00Z", "2026-11-28T03:00:00Z"
+
+
+def judge(**fields):
+    (found,) = judge_schedules([ScheduledSet(set="default", next=NEXT, **fields)])
+    return found
+
+
+def test_a_schedule_that_is_kept_is_well():
+    assert judge(last=LAST).state == State.OK
+    assert "never backed up yet" in judge().text
+
+
+def test_one_that_is_late_should_be_known():
+    found = judge(last=LAST, late=True)
+    assert (found.state, choose_code([found])) == (State.WARNING, 0)
+    assert "backup --set default" in found.fix
+
+
+def test_one_that_fails_is_broken_and_says_why():
+    found = judge(last=LAST, failed=LAST, failure="alice can't be reached\x1b[31m")
+    assert (found.state, choose_code([found])) == (State.BROKEN, 3)
+    assert "alice can't be reached" in found.text
+    assert "\x1b" not in found.text
+
+
+def test_a_service_that_is_missing_matters_where_something_goes_on_by_itself():
+    missing = judge_service(is_installed=False, is_running=False, is_needed=True)
+    assert missing.state == State.WARNING
+    assert "service install" in missing.fix
+    assert judge_service(is_installed=False, is_running=False, is_needed=False).state == State.NONE
+    assert judge_service(is_installed=True, is_running=False, is_needed=True).state == State.WARNING
+    assert judge_service(is_installed=True, is_running=True, is_needed=True).state == State.OK
