@@ -3,6 +3,7 @@
 Knows: how parts' states look to a person. Must not know: HTTP.
 """
 
+import asyncio
 import os
 import shlex
 from functools import partial
@@ -85,7 +86,7 @@ class HomeCommands:
             storing=storing_state(self._agent),
             audits=describe_all(self._agent.owner.vault, self._agent.owner.auditor),
             relayed=sum(s.connection.path().kind is PathKind.RELAYED for s in self._parts.sessions.all()),
-            scheduled=self._agent.owner.timekeeper.describe(),
+            scheduled=await asyncio.to_thread(self._agent.owner.timekeeper.describe),
             network=describe_network(self._parts.relays.nat, self._parts.relays.home),
             lan=self._lan_state(),
         )

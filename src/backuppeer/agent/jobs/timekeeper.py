@@ -21,7 +21,7 @@ from backuppeer.agent.jobs.set_run import run_backup
 from backuppeer.agent.owner.set_hosts import read_sets
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import reporting
-from backuppeer.backup.browse import SnapshotFilter, list_snapshots
+from backuppeer.backup.browse import list_snapshots
 from backuppeer.clock import format_time
 from backuppeer.control.events import Event
 from backuppeer.control.saving import BackupRequest
@@ -98,9 +98,9 @@ class Timekeeper:
     def describe(self) -> list[ScheduledSet]:
         """Return when each set ran, is due, and what went wrong."""
         self._follow_settings()
-        now_ms, rows = self._vault.clock.now_ms(), []
+        now_ms, rows, found = self._vault.clock.now_ms(), [], self._list_last()
         for name, course in sorted(self._courses.items()):
-            last_ms = course.last_ms or self._find_last(name)
+            last_ms = course.last_ms or found.get(name, 0)
             next_ms = course.start_ms or (next_after_ms(course.schedule, last_ms) if last_ms else now_ms)
             late_ms = max(SCHEDULE_LATE_DAYS * _DAY_MS, 3000 * period_s(course.schedule))
             rows.append(
@@ -147,11 +147,15 @@ class Timekeeper:
         return max(due_ms, now_ms) + int(1000 * self._pick(0, jitter_s))
 
     def _find_last(self, name: str) -> int:
-        """Return when this home made the newest snapshot of a set; 0 if there is none, or it lies in the future."""
-        if not self._vault.exists_repository:
-            return 0
-        found = list_snapshots(self._vault.repository.index, SnapshotFilter(set_name=name))
-        return min(found[-1][1].time_ns // 1_000_000, self._vault.clock.now_ms()) if found else 0
+        return self._list_last().get(name, 0)
+
+    def _list_last(self) -> dict[str, int]:
+        """Return of each set when its newest snapshot was made; one of the future counts as of now."""
+        if not self._courses or not self._vault.exists_repository:
+            return {}
+        now_ms = self._vault.clock.now_ms()
+        listed = list_snapshots(self._vault.repository.index)
+        return {snapshot.set: min(snapshot.time_ns // 1_000_000, now_ms) for _, snapshot in listed}
 
     async def _back_up(self, name: str, course: _Course) -> None:
         try:
