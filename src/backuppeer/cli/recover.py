@@ -11,7 +11,7 @@ from backuppeer.cli import homes, succeeding
 from backuppeer.cli.contacts import parse_contact, parse_host_id
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, escape_name, format_count, shorten_id
-from backuppeer.cli.screen import GREEN
+from backuppeer.cli.screen import GREEN, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.taking_over import plan_take_over, show_result
 from backuppeer.cli.taking_over import take_over as carry_out
@@ -34,6 +34,10 @@ _HELP: Final = (
     "the old identity: hosts give it nothing any more. The words stay as they are."
 )
 _NEXT: Final = "next: `backup-peer snapshots`, then `backup-peer restore latest --target DIR`"
+_ALONE: Final = (
+    "if somebody does all the same: `backup-peer recover` again, once their host is on. Was the machine of before "
+    "stolen or copied: `backup-peer recover --new-identity`"
+)
 _WENT_ON: Final = "this identity went on as another, which the words give: a host shows it, and this home follows"
 _READ_ONLY: Final = (
     "this home may only read; to make the backups here from now on: `backup-peer recover --take-over` (the other "
@@ -92,9 +96,9 @@ def _recover(context: Context, request: RecoverRequest, way: str, aim: str) -> i
     plan = plan_of(context) if aim and context.home.exists_identity else None
     if plan is None or not plan.is_recovered:
         result, master = _bring_back(context, request, way)
-        context.screen.line(f"  {_NEXT}", hang=4)
+        for line in _advise(result, aim):
+            context.screen.line(f"  {line}", hang=4)
         if not aim:
-            context.screen.line(f"  {_READ_ONLY}", hang=4)
             context.screen.done(result)
             return 0
         plan = plan_of(context)
@@ -110,6 +114,12 @@ def _recover(context: Context, request: RecoverRequest, way: str, aim: str) -> i
         show_result(context, taken)
     context.screen.done(taken)
     return ExitCode.INCOMPLETE if taken.left_out else ExitCode.DONE
+
+
+def _advise(result: RecoverResult, aim: str) -> tuple[str, ...]:
+    if result.alone:
+        return () if aim else (_ALONE,)
+    return (_NEXT,) if aim else (_NEXT, _READ_ONLY)
 
 
 def _bring_back(context: Context, request: RecoverRequest, way: str) -> tuple[RecoverResult, bytes | None]:
@@ -184,6 +194,16 @@ def _find_backups(context: Context, client: Client, request: RecoverRequest) -> 
         for note in result.notes:
             screen.aside(f"  {escape_line(note)}", hang=4)
         return result
+    if result.alone:
+        screen.line(f"{tick} this machine keeps backups of others; nobody was found who keeps any of yours", hang=2)
+    else:
+        _show_found(screen, result, tick)
+    for note in result.notes:
+        screen.line(f"  {escape_line(note)}", hang=4)
+    return result
+
+
+def _show_found(screen: Screen, result: RecoverResult, tick: str) -> None:
     screen.line(
         f"{tick} found {format_count(result.snapshots, 'snapshot')} in {format_count(result.packs, 'pack')} "
         f"with {format_count(len(result.peers), 'peer')}",
@@ -193,9 +213,6 @@ def _find_backups(context: Context, client: Client, request: RecoverRequest) -> 
         if row.heard:
             name = escape_name(row.alias) or shorten_id(row.peer_id)
             screen.line(f"  {name} holds {f'head {row.head}' if row.head else 'no backup yet'}", hang=4)
-    for note in result.notes:
-        screen.line(f"  {escape_line(note)}", hang=4)
-    return result
 
 
 def _find_identity(context: Context, way: str) -> tuple[str, bytes | None]:

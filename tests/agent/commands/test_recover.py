@@ -46,7 +46,7 @@ class Elsewhere:
         slots = Slots(owner.state, keys, clock)
         side = SimpleNamespace(market=None, knocking=knocking, slots=slots, vault=vault)
         parts = SimpleNamespace(keys=keys, state=owner.state, reach=None, clock=clock)
-        host = SimpleNamespace(heirship=self.heirship, hosting=SimpleNamespace())
+        host = SimpleNamespace(heirship=self.heirship, hosting=SimpleNamespace(), premises=self.as_host.premises)
         agent = SimpleNamespace(parts=parts, owner=side, host=host, stopping=self.stopping, servers=lambda _: [])
         self.commands, self.knocking = RecoverCommands(agent), knocking
 

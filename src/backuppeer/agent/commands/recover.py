@@ -30,6 +30,7 @@ class RecoverCommands:
             owner.knocking.is_passing = owner.slots.is_silent = True
         ways = Ways(owner.market, owner.knocking, parts.reach)
         recovery = Recovery(parts.keys, parts.state, owner.vault, ways=ways, slots=owner.slots)
+        recovery.is_keeping = bool(self._agent.host.premises.owners()) and not request.check
         try:
             async with owner.vault.busy, returning_memory(), reporting(emit) as reporter:
                 return await recovery.run(request, self._agent.servers(request.servers), reporter)
