@@ -9,6 +9,7 @@ from agent.host.test_removals_over_the_wire import delete_directly
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.alarms import Alarms
+from backuppeer.agent.host.heirship import Heirship
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.proving import Proving
 from backuppeer.agent.host.scrubbing import Scrubbing
@@ -93,6 +94,7 @@ def test_a_store_that_is_taken_up_by_a_new_home_says_whose_packs_are_gone(house,
     premises = Premises(state, house.identity, house.clock)
     host = make_host(SimpleNamespace(alarms=SimpleNamespace()), SimpleNamespace(proving=SimpleNamespace()), None, None)
     host.ending, host.waiving, host.premises = SimpleNamespace(), SimpleNamespace(), premises
+    host.heirship = Heirship(state, premises, (), authority=bytes(32), bind=lambda _: b"")
     parts = SimpleNamespace(state=state, clock=house.clock, keys=SimpleNamespace(peer=house.peer), home=None)
     told = []
 

@@ -11,8 +11,9 @@ from backuppeer.agent.home.handover import Opener, begin_succession
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys, recover_identity
 from backuppeer.agent.home.state import State
+from backuppeer.agent.home.successions import SEEN
 from backuppeer.agent.jobs.succession import OwnersPlan, SuccessionJob
-from backuppeer.agent.owner.announcing import SEEN, Announcing
+from backuppeer.agent.owner.announcing import Announcing
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.recovery.finding import Ways
 from backuppeer.agent.recovery.recovery import Recovery

@@ -69,7 +69,7 @@ class HostCommands:
         premises, reporter = self._agent.host.premises, Reporter(emit)
         store = default_store(self._parts.home, request.store, premises.directory)
         is_known = premises.directory is not None
-        opened = await asyncio.to_thread(premises.establish, store, request.storage)
+        opened = await asyncio.to_thread(self._agent.host.heirship.take_up, store, request.storage)
         for note in () if is_known else [*describe_taken_up(opened), *premises.describe_opened(opened)]:
             reporter.note(note)
         asked = count_servers(len(offer.servers)) if offer.servers else "this network"

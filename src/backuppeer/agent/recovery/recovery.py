@@ -13,7 +13,7 @@ from typing import Final
 
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
-from backuppeer.agent.owner.announcing import SEEN
+from backuppeer.agent.home.successions import SEEN
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.selfset import find_newest
 from backuppeer.agent.owner.vault import Vault
