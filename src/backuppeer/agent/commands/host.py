@@ -70,7 +70,8 @@ class HostCommands:
         store = default_store(self._parts.home, request.store, premises.directory)
         is_known = premises.directory is not None
         opened = await asyncio.to_thread(self._agent.host.heirship.take_up, store, request.storage)
-        for note in () if is_known else [*describe_taken_up(opened), *premises.describe_opened(opened)]:
+        found = () if is_known else describe_taken_up(opened, unlisted=offer.unlisted)
+        for note in () if is_known else [*found, *premises.describe_opened(opened)]:
             reporter.note(note)
         asked = count_servers(len(offer.servers)) if offer.servers else "this network"
         await reporter.state("publishing", f"asking {asked} to show the offer")
