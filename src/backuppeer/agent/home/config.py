@@ -70,20 +70,39 @@ def read_config(home: Home) -> Config:
         LocalError: the system does not let us read it.
 
     """
+    return _understand(home, _read_text(home))
+
+
+def read_settings(home: Home) -> str:
+    """Return the text of the settings, comments and all, having checked what it says; "" when there is no file.
+
+    Raises:
+        BackupPeerError: as `read_config`.
+
+    """
+    text = _read_text(home)
+    _understand(home, text)
+    return text
+
+
+def _understand(home: Home, text: str) -> Config:
     try:
-        text = home.config.read_bytes().decode()
+        return parse_config(text)
+    except UserError as exc:
+        raise UserError(f"{home.config}: {exc.message}", hint=exc.hint or "mend the file") from exc
+
+
+def _read_text(home: Home) -> str:
+    try:
+        return home.config.read_bytes().decode()
     except FileNotFoundError:
-        return Config()
+        return ""
     except IsADirectoryError as exc:
         raise DamagedStateError(f"{home.config} is a folder", hint="move it away: settings stand in a file") from exc
     except OSError as exc:
         raise LocalError(f"{home.config} can't be read: {exc.strerror}", hint="is it yours to read?") from exc
     except UnicodeDecodeError as exc:
         raise DamagedStateError(f"{home.config} is no text: {exc}", hint="mend or delete the file") from exc
-    try:
-        return parse_config(text)
-    except UserError as exc:
-        raise UserError(f"{home.config}: {exc.message}", hint=exc.hint or "mend the file") from exc
 
 
 def parse_config(text: str) -> Config:
