@@ -170,6 +170,17 @@ def value_of(config: Config, key: str) -> list[str] | str | None:
     return value
 
 
+def describe_settings(home: Home) -> list[str]:
+    """Return what does not go on while the settings can't be read, and why that is so; nothing while they can."""
+    try:
+        read_config(home)
+    except (UserError, DamagedStateError, LocalError) as exc:
+        how = f" ({exc.hint})" if exc.hint else ""
+        stands = "no set is backed up by its schedule, no host is audited, and no server that stands there is used"
+        return [f"{exc.message}{how}; until that is mended, {stands}"]
+    return []
+
+
 def may_share_receipts(home: Home) -> bool:
     """Whether others may see which hosts keep our data; not while the settings can't be read: they may say no."""
     try:
