@@ -8,6 +8,7 @@ import pytest
 from agent.hosted import hosted
 from agent.loops import SetClock, play
 from backuppeer.agent.commands.doctor import DoctorCommands, find_skew, try_host
+from backuppeer.agent.peers.parting import LeftAlone
 from backuppeer.clock import SystemClock
 from backuppeer.control.api import Nothing
 from backuppeer.control.doctor import PeerCheck
@@ -62,6 +63,16 @@ def test_a_host_that_knows_of_no_agreement_is_there_and_says_so(house, owner):
         assert row.hint
 
     asyncio.run(scenario())
+
+
+def test_a_host_that_is_left_alone_is_not_asked_and_told_as_that():
+    async def scenario():
+        for error, is_left_alone in ((LeftAlone("ended here"), True), (PeerUnreachable("gone"), False)):
+            row = new_row()
+            await try_host(Reaching(error), SetClock(), (HOST, AGREEMENT), row)
+            assert (row.reached, row.left_alone, row.error) == (False, is_left_alone, error.message)
+
+    play(scenario())
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,10 @@ def test_the_network_is_named_by_what_observers_saw(found, state, words):
             "repair",
         ),
         ({"audit": AuditRow(peer_id=PEER, alias="", state="owing", owed=2)}, State.WARNING, 0, "owes 2", "audit --now"),
+        (
+            {"reached": False, "left_alone": True, "error": "ended here", "code": 11},
+            *(State.UNSEEN, 0, "not asked: ended here, and it is left alone for a while", "goes there at once"),
+        ),
         ({"role": "owner", "reached": False}, State.NONE, 0, "you keep 1 GB", ""),
         ({"role": "owner"}, State.OK, 0, "connected", ""),
         ({"role": "owner", "differs": True}, State.BROKEN, 12, "somebody else", "peers verify"),

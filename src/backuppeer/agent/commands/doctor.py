@@ -14,6 +14,7 @@ from backuppeer.agent.commands.room import Room, find_open_room, room_at, room_f
 from backuppeer.agent.commands.wishes import describe_end, terms_with
 from backuppeer.agent.jobs.audit import describe_all
 from backuppeer.agent.peers.names import alias_of
+from backuppeer.agent.peers.parting import LeftAlone
 from backuppeer.agent.peers.partners import Reach
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.whereabouts import read_binding
@@ -98,6 +99,7 @@ async def try_host(reach: Reach, clock: Clock, place: tuple[PeerId, AgreementId]
         row.error, row.code = f"no answer within {DOCTOR_S:.0f} s", ExitCode.UNREACHABLE
     except BackupPeerError as exc:
         row.error, row.hint, row.code = exc.message, exc.hint, exc.exit_code
+        row.left_alone = isinstance(exc, LeftAlone)
         # A binding that does not hold is the peer's fault, as whoever answers in its place is.
         row.differs = row.differs or isinstance(exc, AuthenticationFault)
 

@@ -16,7 +16,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from backuppeer.agent.home.config import parse_config
+from backuppeer.agent.home.aside import set_aside
+from backuppeer.agent.home.config import parse_config, read_settings
 from backuppeer.agent.home.heir import FormerSelf, is_begun, write_former
 from backuppeer.agent.home.home import Home, write_private
 from backuppeer.agent.home.keyring import HomeKeys, write_keys
@@ -48,6 +49,7 @@ _HEIR_VERSION: Final = 2
 """Of a home whose identity went on (ADR 69): programs of before must not read half of its keys."""
 _LINES_VERSION: Final = 3
 """Of a home that follows others who went on: a program of before would know them by an id that is out of use."""
+_BEFORE: Final = ".before"
 _Id = Annotated[bytes, Meta(min_length=32, max_length=32)]
 _Seed = Annotated[bytes, Meta(max_length=32)]
 
@@ -162,7 +164,9 @@ def collect_belongings(home: Home, keys: HomeKeys, state: State, *, with_right: 
     """Return what a file of a home is to hold. with_right: device key and grant, too.
 
     Raises:
-        UserError: this home has no right to write that it could give, or a new identity is on its way here.
+        UserError: this home has no right to write that it could give, a new identity is on its way here, or its
+            settings say what nobody could import.
+        DamagedStateError, LocalError: the settings can't be read.
 
     """
     if is_begun(home):
@@ -186,7 +190,7 @@ def collect_belongings(home: Home, keys: HomeKeys, state: State, *, with_right: 
         grant=keys.grant if with_right else b"",
         peers=[_known(record) for record in state.peers()],
         agreements=[KnownAgreement(host=host, signed=signed) for _, host, signed in state.agreements()],
-        config=home.config.read_text() if home.config.exists() else "",
+        config=read_settings(home),
         lines=[KnownLine(*heir) for heir in state.successions.list_all()],
     )
 
@@ -252,6 +256,9 @@ def settle_in(home: Home, belongings: Belongings) -> PeerId:
     home.prepare()
     if belongings.config:
         write_private(home.config, belongings.config.encode())
+    if home.state.exists():
+        # What an import left that broke off, of this file or of another; or of a home whose keys are gone.
+        set_aside(home.state, _BEFORE)
     working = belongings.secret
     state = State(home.state)
     try:

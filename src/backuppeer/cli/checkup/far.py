@@ -103,6 +103,9 @@ def _judge_host(row: PeerCheck, typed: str) -> _Judgement:
         text = "somebody else seems to be in its place" + (f": {escape_line(row.error)}" if row.error else "")
         fix = f"send it nothing, and ask its person by another way; `backup-peer peers verify {typed}` compares"
         return State.BROKEN, text, fix, ExitCode.AUTHENTICATION
+    if row.left_alone:
+        text = f"not asked: {escape_line(row.error)}, and it is left alone for a while"
+        return State.UNSEEN, text, "the next command that needs it goes there at once, as `backup-peer backup` does", 0
     if not row.reached:
         seen = f"; last seen {format_moment(row.last_seen)}" if row.last_seen else "; never seen yet"
         fix = escape_line(row.hint) or f"is its machine on, and online? `backup-peer peers show {typed}` tells more"
