@@ -141,6 +141,8 @@ def _describe_schedule(screen: Screen, kept: ScheduledSet) -> str:
     """Return one set's line: when it was backed up and will be, and what stands in the way."""
     last = f"last backed up {format_moment(kept.last)}" if kept.last else "never backed up yet"
     following = f"next {format_moment(kept.next)}"
+    if kept.running:
+        return f"{screen.paint('✓', GREEN)} {kept.set}: {last}; being backed up since {format_moment(kept.running)}"
     if kept.failure:
         failed = f"the try at {format_moment(kept.failed)} failed: {escape_line(kept.failure)}"
         return f"{screen.paint('✗', RED)} {kept.set}: {last}; {failed}; {following}"

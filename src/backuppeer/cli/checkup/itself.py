@@ -17,7 +17,10 @@ def judge_schedules(rows: Sequence[ScheduledSet]) -> Iterator[Finding]:
         last = f"last backed up {format_moment(row.last)}" if row.last else "never backed up yet"
         following = f"next {format_moment(row.next)}"
         again = f"`backup-peer backup --set {row.set}` shows what stands in the way"
-        if row.failure:
+        if row.running:
+            text = f"{last}; being backed up since {format_moment(row.running)}"
+            yield Finding(link="schedule", name=row.set, state=State.OK, text=text)
+        elif row.failure:
             text = f"{last}; the try at {format_moment(row.failed)} failed: {escape_line(row.failure)}; {following}"
             code = int(ExitCode.INCOMPLETE)
             yield Finding(link="schedule", name=row.set, state=State.BROKEN, text=text, fix=again, code=code)
