@@ -81,7 +81,7 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
         yield f"storing    {_describe_storing(result.storing)}"
     for number, row in enumerate(result.audits):
         yield f"{'' if number else 'proofs':<{_LABEL}}{_describe_proofs(screen, row)}"
-    for number, kept in enumerate(result.scheduled):
+    for number, kept in enumerate([] if result.read_only else result.scheduled):
         yield f"{'' if number else 'schedule':<{_LABEL}}{_describe_schedule(screen, kept)}"
     yield f"snapshots  {result.snapshots}{_READ_ONLY if result.read_only else ''}"
 
