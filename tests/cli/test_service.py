@@ -120,7 +120,7 @@ def test_the_service_waits_for_an_agent_that_runs_and_then_is_one(peer, capsys, 
     monkeypatch.setattr("backuppeer.cli.agent._is_there", lambda _: there.pop(0))
     monkeypatch.setattr("backuppeer.cli.agent.ping_agent", lambda _: None)
     monkeypatch.setattr("backuppeer.cli.agent.time.sleep", lambda _: None)
-    monkeypatch.setattr("backuppeer.cli.agent._become", lambda command, secret: 7)
+    monkeypatch.setattr("backuppeer.cli.agent._become", lambda *_: 7)
     assert run(capsys, "agent", "run", "--keep")[0] == 7
     assert there == [False]
 
