@@ -55,15 +55,22 @@ def test_a_server_that_works_says_how_fast():
     [
         ([], State.UNSEEN, "not compared"),
         ([0.4, -1.0, 3.0], State.OK, "agrees with 3 other clocks"),
-        ([3600.0], State.WARNING, "1 h behind, by 1 other clock"),
-        ([-3600.0, -3601.0, 0.0], State.WARNING, "1 h ahead, by 3 other clocks"),
-        ([0.0, 0.1, 86_400.0], State.OK, "agrees"),
+        ([3600.0], State.WARNING, "1 h behind, by 1 other clock; up to"),
+        ([-3600.0, -3601.0, 0.0], State.WARNING, "1 h ahead, by 2 of 3 other clocks"),
+        ([0.0, 0.1, 86_400.0], State.OK, "agrees with 2 of 3 other clocks"),
         ([limits.CLOCK_AGREES_S - 0.1], State.OK, "agrees"),
         ([limits.CLOCK_AGREES_S], State.WARNING, "1 m behind"),
-        ([float(limits.CLOCK_SKEW_S)], State.BROKEN, "not taken"),
+        ([float(limits.CLOCK_SKEW_S)] * 2, State.BROKEN, "2 h behind, by 2 other clocks: offers"),
+        ([36_000.0, 36_000.0, 0.0], State.BROKEN, "10 h behind, by 2 of 3 other clocks"),
+        ([36_000.0, 36_000.0, 3600.0, 0.0], State.WARNING, "1 h behind, by 3 of 4 other clocks"),
+        ([36_000.0], State.WARNING, "one alone may be the wrong one"),
+        ([0.0, 36_000.0], State.WARNING, "clocks disagree: 1 of 2 others agrees with this machine's"),
+        ([-36_000.0, 36_000.0], State.WARNING, "clocks disagree: none of 2 others agrees"),
+        ([0.0, 0.0, 36_000.0, 36_000.0], State.WARNING, "clocks disagree: 2 of 4 others agree with"),
+        ([0.0, 36_000.0, -36_000.0], State.WARNING, "clocks disagree"),
     ],
 )
-def test_most_other_clocks_decide_whose_is_wrong(skews, state, words):
+def test_most_other_clocks_decide_whose_is_wrong_and_never_one_alone(skews, state, words):
     told = far.judge_clock(skews)
     assert told.state == state
     assert words in told.text

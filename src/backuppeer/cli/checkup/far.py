@@ -6,7 +6,6 @@ Knows: looks at servers, what the agent tells. Must not know: how either is aske
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from backuppeer.cli.checkup.findings import Finding, State
@@ -55,21 +54,41 @@ def judge_probe(probe: "Probe") -> Finding:
 def judge_clock(skews: Sequence[float]) -> Finding:
     """Return what the clocks of others say of ours; skews: theirs less ours, in seconds.
 
-    The middle one decides: where most agree on another time than ours, it is ours that is wrong.
+    Ours is wrong by what more than half of all say at least, all to the same side. One clock alone never breaks the
+    link: it may be the one that is wrong, and anybody can be made to talk to one liar.
     """
     if not skews:
         return Finding(link="clock", state=State.UNSEEN, text="no server or peer told its time: not compared")
-    off_s = median(skews)
-    told = format_count(len(skews), "other clock")
-    if abs(off_s) < CLOCK_AGREES_S:
-        return Finding(link="clock", state=State.OK, text=f"agrees with {told}")
-    text = f"this machine's is {format_duration(abs(off_s))} {'behind' if off_s > 0 else 'ahead'}, by {told}"
-    if abs(off_s) < CLOCK_SKEW_S:
+    agreeing = sum(abs(skew) < CLOCK_AGREES_S for skew in skews)
+    if 2 * agreeing > len(skews):
+        return Finding(link="clock", state=State.OK, text=f"agrees with {_count_clocks(agreeing, len(skews))}")
+    ahead, behind = ([s * sign for s in skews if s * sign >= CLOCK_AGREES_S] for sign in (-1, 1))
+    side = max(ahead, behind, key=len)
+    if 2 * len(side) <= len(skews):
+        verb = "agree" if agreeing > 1 else "agrees"
+        text = f"clocks disagree: {agreeing or 'none'} of {len(skews)} others {verb} with this machine's"
+        fix = f"if it is this one that is wrong: {_SET_CLOCK}"
+        return Finding(link="clock", state=State.WARNING, text=text, fix=fix)
+    off_s = sorted(side, reverse=True)[len(skews) // 2]
+    way = "behind" if side is behind else "ahead"
+    text = f"this machine's is {format_duration(off_s)} {way}, by {_count_clocks(len(side), len(skews))}"
+    return _judge_offset(text, off_s, is_alone=len(side) == 1)
+
+
+def _judge_offset(text: str, off_s: float, *, is_alone: bool) -> Finding:
+    if off_s < CLOCK_SKEW_S:
         text = f"{text}; up to {format_duration(CLOCK_SKEW_S)} are borne, but times shown are wrong"
         return Finding(link="clock", state=State.WARNING, text=text, fix=_SET_CLOCK)
-    return Finding(
-        link="clock", state=State.BROKEN, text=f"{text}: offers and requests are not taken", fix=_SET_CLOCK, code=1
-    )
+    if is_alone:
+        text, fix = f"{text}: one alone may be the wrong one", f"if it is this one that is wrong: {_SET_CLOCK}"
+        return Finding(link="clock", state=State.WARNING, text=text, fix=fix)
+    text = f"{text}: offers and requests are not taken"
+    return Finding(link="clock", state=State.BROKEN, text=text, fix=_SET_CLOCK, code=1)
+
+
+def _count_clocks(some: int, count: int) -> str:
+    told = format_count(count, "other clock")
+    return told if some == count else f"{some} of {told}"
 
 
 def judge_network(found: NetworkCheck) -> Finding:
