@@ -11,6 +11,7 @@ import pytest
 from backuppeer.agent.home.home import locate_home
 from backuppeer.agent.home.keyring import create_identity
 from backuppeer.cli import agents as agents_module
+from backuppeer.cli import doctor
 from backuppeer.cli.checkup import asking
 from backuppeer.clock import SystemClock
 from backuppeer.control import api
@@ -195,6 +196,42 @@ def test_a_report_is_written_for_this_user_alone_and_replaces_nothing(capsys, id
     text = target.read_text()
     assert [secret for secret in (str(identity), PEER, "old alice", (b"m" * 32).hex()) if secret in text] == []
     assert run(capsys, "doctor", "--bundle", str(target))[0] == 2
+
+
+def test_a_report_has_no_names_of_sets(capsys, identity, agent, tmp_path):
+    (identity / "config.toml").write_text('[sets.tax-evasion]\npaths = ["/a"]\n[sets.diary]\npaths = 3\n')
+    agent(handlers(snapshots=given([snapshot(of="tax-evasion")])))
+    target = tmp_path / "report.json"
+    run(capsys, "doctor", "--server", "", "--bundle", str(target))
+    assert [name for name in ("tax", "diary") if name in target.read_text()] == []
+    assert "sets.set 2.paths" in target.read_text()
+
+
+def test_a_report_is_written_though_the_agent_falls_silent_after_all_was_looked_at(
+    capsys, identity, agent, tmp_path, monkeypatch
+):
+    ended = asyncio.Event
+
+    async def hang(request, emit):
+        await ended().wait()
+
+    gone = msgspec.structs.replace(HOST, reached=False, error="old alice is away", code=11)
+    rows = event("rows", {"rows": msgspec.to_builtins([gone])})
+    status = msgspec.structs.replace(STATUS, notes=["ALARM: uncle bob deletes all"])
+    monkeypatch.setattr(doctor, "DOCTOR_S", 0.2)
+    agent(handlers(peers=hang, status=given(status), doctor_peers=telling([rows], PeersChecked(peers=1))))
+    (identity / "logs").mkdir(exist_ok=True)
+    (identity / "logs/agent.log").write_text(json.dumps({"event": "session ended", "reason": "uncle bob"}) + "\n")
+    target = tmp_path / "report.json"
+    code, out, err = run(capsys, "doctor", "--server", "", "--bundle", str(target))
+    assert code == 15
+    assert "uncle bob deletes all" in out
+    assert "the agent does not answer any more" in " ".join(err.split())
+    text = target.read_text()
+    assert [name for name in ("bob", "alice", PEER[:13]) if name in text] == []
+    told = {each["link"]: each for each in json.loads(text)["findings"]}
+    assert (told["peer"]["text"][:14], told["peer"]["state"]) == ("peer 1 is away", "broken")
+    assert (told["alarms"]["state"], told["alarms"]["code"]) == ("broken", "15")
 
 
 @pytest.mark.parametrize("words", [("--addresses",), ("--bundle", "/none/such/report.json")])

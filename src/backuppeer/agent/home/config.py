@@ -86,6 +86,15 @@ def read_config(home: Home) -> Config:
         raise UserError(f"{home.config}: {exc.message}", hint=exc.hint or "mend the file") from exc
 
 
+def list_set_names(home: Home) -> list[str]:
+    """Return what the settings call backup sets, be these good or not; none where the file is no TOML."""
+    try:
+        sets = tomllib.loads(home.config.read_bytes().decode()).get("sets")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return []
+    return list(sets) if isinstance(sets, dict) else []
+
+
 def parse_config(text: str) -> Config:
     """Return the settings that a text says.
 
