@@ -13,7 +13,7 @@ from backuppeer.agent.home.keyring import create_identity
 from backuppeer.cli import agents as agents_module
 from backuppeer.cli import doctor
 from backuppeer.cli.checkup import asking
-from backuppeer.clock import SystemClock
+from backuppeer.clock import SystemClock, format_time
 from backuppeer.control import api
 from backuppeer.control.doctor import NetworkCheck, PeersChecked
 from backuppeer.errors import LocalError
@@ -41,7 +41,7 @@ def handlers(**changed):
         "status": given(STATUS),
         "doctor/peers": telling([rows], PeersChecked(peers=1)),
         "doctor/network": given(NetworkCheck(looked=True, nat="steady", relays=["wss://r"])),
-        "snapshots": given([snapshot(of="")]),
+        "snapshots": given([snapshot(of="", time=format_time(SystemClock().now_ms()))]),
         "sessions": given([]),
         "peers": given([make_peer()]),
     }
@@ -232,6 +232,13 @@ def test_a_report_is_written_though_the_agent_falls_silent_after_all_was_looked_
     told = {each["link"]: each for each in json.loads(text)["findings"]}
     assert (told["peer"]["text"][:14], told["peer"]["state"]) == ("peer 1 is away", "broken")
     assert (told["alarms"]["state"], told["alarms"]["code"]) == ("broken", "15")
+
+
+def test_a_backup_ten_years_old_is_told_before_all_is_well(capsys, identity, agent):
+    agent(handlers(snapshots=given([snapshot(of="", time="2016-01-01T00:00:00Z")])))
+    _, out, _ = run(capsys, "doctor", "--server", "")
+    assert "! backups   paths in no set: newest 2016-01-01" in out
+    assert "all is well" not in out
 
 
 @pytest.mark.parametrize("words", [("--addresses",), ("--bundle", "/none/such/report.json")])

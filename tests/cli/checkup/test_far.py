@@ -7,6 +7,7 @@ from backuppeer import limits
 from backuppeer.agent.home.sets import BackupSet
 from backuppeer.cli.checkup import far
 from backuppeer.cli.checkup.findings import State
+from backuppeer.clock import format_time
 from backuppeer.control.api import SnapshotRow
 from backuppeer.control.doctor import NetworkCheck, PeerCheck
 from backuppeer.control.proven import AuditRow
@@ -154,6 +155,36 @@ def test_of_each_set_the_newest_snapshot_counts(rows, copies, state, code, words
     told = next(far.judge_backups(rows, {"docs": BackupSet(paths=["/a"], copies=copies)}, hosts=1, now_s=NOW_S))
     assert (told.name, told.state, told.code) == ("docs", state, code)
     assert words in told.text
+
+
+OLD = "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("age_s", "schedule", "state"),
+    [
+        (limits.BACKUP_OLD_S, "", State.OK),
+        (limits.BACKUP_OLD_S + 1, "", State.WARNING),
+        (10 * 365 * 86_400, "", State.WARNING),
+        (limits.BACKUP_OLD_S + 1, "daily 03:00", State.OK),
+    ],
+)
+def test_an_old_backup_that_nothing_makes_anew_is_told(age_s, schedule, state):
+    time = format_time(int((NOW_S - age_s) * 1000))
+    sets = {"docs": BackupSet(paths=["/a"], schedule=schedule)}
+    (told,) = far.judge_backups([snapshot(time=time)], sets, hosts=1, now_s=NOW_S)
+    assert (told.state, told.code) == (state, 0)
+    if state == State.WARNING:
+        assert "no schedule" in told.text
+        assert "`backup-peer backup --set docs`" in told.fix
+        assert "schedule = " in told.fix
+
+
+def test_an_old_backup_of_paths_in_no_set_is_told_too_and_what_is_broken_comes_first():
+    (told,) = far.judge_backups([snapshot(of="", time=OLD)], {}, hosts=1, now_s=NOW_S)
+    assert (told.state, "`backup-peer backup PATH`" in told.fix) == (State.WARNING, True)
+    (told,) = far.judge_backups([snapshot(of="", time=OLD, incomplete=True)], {}, hosts=1, now_s=NOW_S)
+    assert told.state == State.BROKEN
 
 
 @pytest.mark.parametrize(("hosts", "state"), [(0, State.NONE), (1, State.WARNING)])

@@ -15,7 +15,7 @@ from backuppeer.cli.units import format_duration, format_size
 from backuppeer.control.api import SnapshotRow
 from backuppeer.control.doctor import NetworkCheck, PeerCheck
 from backuppeer.errors import ExitCode
-from backuppeer.limits import CLOCK_AGREES_S, CLOCK_SKEW_S
+from backuppeer.limits import BACKUP_OLD_S, CLOCK_AGREES_S, CLOCK_SKEW_S
 
 if TYPE_CHECKING:
     from backuppeer.agent.home.sets import BackupSet
@@ -183,10 +183,10 @@ def judge_backups(
 ) -> Iterator[Finding]:
     """Return how old the newest snapshot of each set is, and how many hosts hold it. hosts: that are agreed with."""
     for name, wanted in sets.items():
-        yield _judge_set(name, [row for row in snapshots if row.set == name], wanted.copies, now_s)
+        yield _judge_set(name, [row for row in snapshots if row.set == name], wanted, now_s)
     loose = [row for row in snapshots if row.set not in sets]
     if loose:
-        yield _judge_set("", loose, 1, now_s)
+        yield _judge_set("", loose, None, now_s)
     if not sets and not loose:
         text = "nothing is backed up from here"
         if hosts:
@@ -196,7 +196,8 @@ def judge_backups(
             yield Finding(link="backups", state=State.NONE, text=text)
 
 
-def _judge_set(name: str, rows: Sequence[SnapshotRow], copies: int, now_s: float) -> Finding:
+def _judge_set(name: str, rows: Sequence[SnapshotRow], wanted: "BackupSet | None", now_s: float) -> Finding:
+    """Judge the newest of the snapshots of a set, or (None) of those of no set."""
     called, typed = name or "paths in no set", shlex.quote(name)
     again = f"`backup-peer backup --set {typed}`" if name else "`backup-peer backup PATH`"
     newest = max((row for row in rows if not row.missing), key=lambda row: row.time, default=None)
@@ -204,24 +205,19 @@ def _judge_set(name: str, rows: Sequence[SnapshotRow], copies: int, now_s: float
         return Finding(
             link="backups", name=called, state=State.WARNING, text="no snapshot yet", fix=f"{again} makes the first"
         )
-    age = format_duration(max(0.0, now_s - datetime.fromisoformat(newest.time).timestamp()))
-    text = f"newest {format_moment(newest.time)}, {age} ago, at {format_count(len(newest.peers), 'host')}"
+    age_s = max(0.0, now_s - datetime.fromisoformat(newest.time).timestamp())
+    hosts = format_count(len(newest.peers), "host")
+    text = f"newest {format_moment(newest.time)}, {format_duration(age_s)} ago, at {hosts}"
+    copies, schedule = (wanted.copies, wanted.schedule) if wanted is not None else (1, "")
+    state, fix, code = State.OK, "", ExitCode.DONE
     if newest.incomplete:
-        return Finding(
-            link="backups",
-            name=called,
-            state=State.BROKEN,
-            text=f"{text}; a part of it is at no host",
-            fix="`backup-peer check` says what, `backup-peer repair` mends it",
-            code=int(ExitCode.INTEGRITY),
-        )
-    if len(newest.peers) < copies:
-        return Finding(
-            link="backups",
-            name=called,
-            state=State.BROKEN,
-            text=f"{text}, not {copies} as it is to be",
-            fix=f"{again} again when more hosts are there",
-            code=int(ExitCode.INCOMPLETE),
-        )
-    return Finding(link="backups", name=called, state=State.OK, text=text)
+        state, code, text = State.BROKEN, ExitCode.INTEGRITY, f"{text}; a part of it is at no host"
+        fix = "`backup-peer check` says what, `backup-peer repair` mends it"
+    elif len(newest.peers) < copies:
+        state, code, text = State.BROKEN, ExitCode.INCOMPLETE, f"{text}, not {copies} as it is to be"
+        fix = f"{again} again when more hosts are there"
+    elif age_s > BACKUP_OLD_S and not schedule:
+        state, text = State.WARNING, f"{text}; no schedule makes the next"
+        by_itself = '; `schedule = "daily 03:00"` in its settings has it done by itself'
+        fix = f"{again} makes one now{by_itself if name else ''}"
+    return Finding(link="backups", name=called, state=state, text=text, fix=fix, code=int(code))
