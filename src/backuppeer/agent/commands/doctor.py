@@ -26,7 +26,7 @@ from backuppeer.control.events import Event, EventName
 from backuppeer.control.proven import AuditRow
 from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode
 from backuppeer.ids import AgreementId, PeerId, format_peer_id
-from backuppeer.limits import DOCTOR_PEERS, DOCTOR_S
+from backuppeer.limits import CLOCK_TOLD_S, DOCTOR_PEERS, DOCTOR_S
 from backuppeer.proof.revisions import end_ms
 from backuppeer.wire.messages import GetUsage, Usage
 
@@ -105,11 +105,14 @@ async def try_host(reach: Reach, clock: Clock, place: tuple[PeerId, AgreementId]
 
 
 def find_skew(session: Session) -> float | None:
-    """Return the peer's clock less ours in seconds, by when it says it signed its Hello; None where it said nothing."""
+    """Return the peer's clock less ours in seconds, by when it says it signed its Hello; None where it said nothing.
+
+    The peer may say any time: no more than CLOCK_TOLD_S becomes of it.
+    """
     if not session.hello.binding:
         return None
     signed_ms = read_binding(session.hello.binding, session.peer).time_ms
-    return round((signed_ms - session.since_ms) / 1000, 1)
+    return max(-CLOCK_TOLD_S, min(round((signed_ms - session.since_ms) / 1000, 1), CLOCK_TOLD_S))
 
 
 async def _tell(emit: Emit, rows: Sequence[PeerCheck]) -> None:

@@ -43,6 +43,11 @@ from backuppeer.proof.succession import Succession, open_succession
 
 MOVED_IN: Final = "moved_in"
 """The setting of a home that was made of a file and has not heard yet what its hosts keep; empty afterwards."""
+EXPORT_THERE: Final = "`backup-peer export FILE` on the other machine makes one"
+_FORGOTTEN: Final = (
+    "forgotten? `backup-peer export FILE` on the other machine makes another file, with a new passphrase; "
+    "`backup-peer recover` needs the 24 words alone; or the file was changed"
+)
 _MAGIC: Final = b"BPHOME\r\n"
 _VERSION: Final = 1
 _HEIR_VERSION: Final = 2
@@ -226,19 +231,28 @@ def read_belongings(path: Path, passphrase: bytes) -> Belongings:
     data = _read(path)
     end = len(_MAGIC) + 1
     if data[: len(_MAGIC)] != _MAGIC or len(data) <= end:
-        raise DamagedStateError(f"{path} is no exported home", hint="`backup-peer export FILE` makes one")
+        raise DamagedStateError(f"{path} is no exported home", hint=EXPORT_THERE)
     if data[len(_MAGIC)] not in range(_VERSION, _LINES_VERSION + 1):
         raise NewerFormatError(
             f"{path} was written by another version of backup-peer (format {data[len(_MAGIC)]})",
             hint="install the newer backup-peer to read it",
         )
     try:
-        plain = open_sealed(data[end:], passphrase, bound=data[:end])
+        plain = _open(data[end:], passphrase, data[:end])
         belongings = msgspec.msgpack.decode(plain, type=Belongings)
         _check(belongings)
     except (msgspec.DecodeError, UnicodeDecodeError, PeerFault, LocalError) as exc:
         raise DamagedStateError(f"{path} does not hold what it should", hint="take another copy of it") from exc
     return belongings
+
+
+def _open(sealed: bytes, passphrase: bytes, bound: bytes) -> bytes:
+    try:
+        return open_sealed(sealed, passphrase, bound=bound)
+    except UserError as exc:
+        error = UserError(exc.message, hint=_FORGOTTEN)  # that of a home's keys is about a home that is there
+        error.exit_code = exc.exit_code
+        raise error from exc
 
 
 def settle_in(home: Home, belongings: Belongings) -> PeerId:
@@ -335,7 +349,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(EXPORT_BYTES + 1)
     except FileNotFoundError as exc:
-        raise NotFoundError(f"there is no file {path}", hint="`backup-peer export FILE` makes one") from exc
+        raise NotFoundError(f"there is no file {path}", hint=EXPORT_THERE) from exc
     except OSError as exc:
         raise LocalError(f"{path} can't be read: {exc.strerror}", hint="is it a file, and yours to read?") from exc
     if len(data) > EXPORT_BYTES:

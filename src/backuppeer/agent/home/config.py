@@ -105,6 +105,15 @@ def _read_text(home: Home) -> str:
         raise DamagedStateError(f"{home.config} is no text: {exc}", hint="mend or delete the file") from exc
 
 
+def list_set_names(home: Home) -> list[str]:
+    """Return what the settings call backup sets, be these good or not; none where the file is no TOML."""
+    try:
+        sets = tomllib.loads(home.config.read_bytes().decode()).get("sets")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return []
+    return list(sets) if isinstance(sets, dict) else []
+
+
 def parse_config(text: str) -> Config:
     """Return the settings that a text says.
 
