@@ -29,7 +29,7 @@ from backuppeer.signaling.pool import BrowseResult, Pool
 
 _MEMORY = "market.seqs"
 _HEALTH = "market.servers"
-_NO_NETWORK: Final = "and this network can't be looked at: this home listens at no address in it (BACKUPPEER_BIND)"
+_NO_NETWORK: Final = "this network can't be looked at: this home listens at no address in it (BACKUPPEER_BIND)"
 OnRows = Callable[[list[BrowseRow]], None]
 """Called with rows as they arrive, filtered and sorted among themselves; a row may come again, changed."""
 
