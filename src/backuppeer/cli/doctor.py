@@ -17,6 +17,7 @@ from backuppeer.cli.checkup import asking, far, here
 from backuppeer.cli.checkup.findings import Finding, State, broken_by, choose_code, order
 from backuppeer.cli.checkup.report import Cleaner, build_report, hide_named, read_log
 from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.lan import say_unserved
 from backuppeer.cli.render import escape_line, escape_name, format_count, shorten_id
 from backuppeer.cli.screen import DIM, GREEN, RED, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
@@ -153,7 +154,7 @@ def _ask_servers(context: Context, home: Home, questions: asking.Questions) -> _
         return _Way([], None, [Finding(link="server", state=State.UNSEEN, text=text, fix=exc.hint)])
     proxy = homes.configured_proxy(home) if named is None else named
     if not servers:
-        text = "none is used: hosts you have agreed with are reached without, strangers are not"
+        text = f"none is used: {say_unserved(home)}"
         return _Way([], proxy, [Finding(link="server", state=State.NONE, text=text)])
     questions.ask("server", asking.ask_servers(servers, proxy))
     return _Way(servers, proxy, [])

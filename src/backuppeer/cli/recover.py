@@ -3,6 +3,8 @@
 The words come from the terminal without echo, or from standard input with --yes; never from argv, which all can read.
 """
 
+import shlex
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import typer
@@ -11,7 +13,7 @@ from backuppeer.cli import homes, succeeding
 from backuppeer.cli.contacts import parse_contact, parse_host_id
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, escape_name, format_count, shorten_id
-from backuppeer.cli.screen import GREEN
+from backuppeer.cli.screen import GREEN, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.taking_over import plan_take_over, show_result
 from backuppeer.cli.taking_over import take_over as carry_out
@@ -34,6 +36,9 @@ _HELP: Final = (
     "the old identity: hosts give it nothing any more. The words stay as they are."
 )
 _NEXT: Final = "next: `backup-peer snapshots`, then `backup-peer restore latest --target DIR`"
+_NEXT_SETS: Final = "next: `latest` alone is of the set that ran last; a set is restored by its name:"
+_SETS: Final = 8
+"""That are listed with a command each."""
 _WENT_ON: Final = "this identity went on as another, which the words give: a host shows it, and this home follows"
 _READ_ONLY: Final = (
     "this home may only read; to make the backups here from now on: `backup-peer recover --take-over` (the other "
@@ -92,7 +97,7 @@ def _recover(context: Context, request: RecoverRequest, way: str, aim: str) -> i
     plan = plan_of(context) if aim and context.home.exists_identity else None
     if plan is None or not plan.is_recovered:
         result, master = _bring_back(context, request, way)
-        context.screen.line(f"  {_NEXT}", hang=4)
+        _show_next(context.screen, result.sets)
         if not aim:
             context.screen.line(f"  {_READ_ONLY}", hang=4)
             context.screen.done(result)
@@ -110,6 +115,22 @@ def _recover(context: Context, request: RecoverRequest, way: str, aim: str) -> i
         show_result(context, taken)
     context.screen.done(taken)
     return ExitCode.INCOMPLETE if taken.left_out else ExitCode.DONE
+
+
+def _show_next(screen: Screen, sets: Sequence[str]) -> None:
+    """Say what brings everything back. sets: names, foreign: they come with the snapshots; "" for what is of none."""
+    if len(sets) <= 1:
+        screen.line(f"  {_NEXT}", hang=4)
+        return
+    screen.line(f"  {_NEXT_SETS}", hang=4)
+    named = [name for name in sets if name]
+    for name in named[:_SETS]:
+        typed = escape_line(shlex.quote(name))
+        screen.line(f"    `backup-peer restore latest --set {typed} --target DIR`", hang=6)
+    left = [f"{len(named) - _SETS} more"] if len(named) > _SETS else []
+    left += ["what is of no set"] if "" in sets else []
+    if left:
+        screen.line(f"    {' and '.join(left)}: `backup-peer snapshots` shows all", hang=6)
 
 
 def _bring_back(context: Context, request: RecoverRequest, way: str) -> tuple[RecoverResult, bytes | None]:

@@ -256,15 +256,38 @@ def test_a_network_that_changes_has_a_new_door_under_a_new_name(house, owner, mo
     run(story())
 
 
+@pytest.mark.parametrize(
+    "card", [LOOPBACK, Interface("x", (ip_interface("203.0.113.9/24"),))], ids=["loopback", "card"]
+)
+def test_the_network_is_advised_where_there_is_one_and_once_looked_at_it_is_said_what_came_of_it(
+    house, owner, monkeypatch, card
+):
+    async def story():
+        async with home(house, owner) as (_, laptop):
+            monkeypatch.setattr(neighbours_module, "list_interfaces", lambda _: [card])
+            is_there = card is not LOOPBACK
+            use_lan(wish=False)
+            with pytest.raises(NoSignaling) as told:
+                await laptop.browse()
+            assert ("browse --lan" in told.value.hint) == is_there
+            use_lan(wish=True)
+            with pytest.raises(NoSignaling) as told:
+                await laptop.browse(["ws://127.0.0.1:1"])
+            assert ("nobody offers space in this network, either" in told.value.message) == is_there
+            assert ("this network can't be looked at" in told.value.message) != is_there
+            assert "browse --lan" not in told.value.hint
+
+    run(story())
+
+
 def test_nobody_looks_around_who_is_not_allowed_to(house, owner):
     async def story():
         async with home(house, owner) as (nas, laptop):
             await nas.offer()
             owner.agree_with(house)
             laptop.neighbours.is_set = lambda: False
-            with pytest.raises(NoSignaling) as told:
+            with pytest.raises(NoSignaling):
                 await laptop.browse()
-            assert "browse --lan" in told.value.hint
             assert await laptop.neighbours.find_partner(house.peer) is None
             use_lan(wish=True)  # for this command
             assert len(await laptop.browse()) == 1

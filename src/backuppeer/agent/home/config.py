@@ -56,6 +56,8 @@ _SWITCHES: Final = {
     "network.lan": ("yes", "no", "`backup-peer config set network.lan no`"),
 }
 """Both values, and a command that sets the second."""
+DEFAULTS: Final = {"audits": "on", "trust.share_receipts": "yes", "network.lan": "no"}
+"""What holds while a switch is not set."""
 _TABLES: Final[dict[str, type[msgspec.Struct]]] = {"trust": TrustSettings, "network": NetworkSettings}
 KEYS: Final = ("servers", "proxy", "region", "audits", "passphrase_command", "trust.share_receipts", "network.lan")
 """What `config get` and `config set` are for; sets have verbs of their own."""

@@ -69,6 +69,10 @@ class Neighbours:
         wish = _WISH.get()
         return self.is_set() if wish is None else wish
 
+    def can_look(self) -> bool:
+        """Tell whether this home is in any network, by the addresses that it listens on; loopback is none."""
+        return any(not own.ip.is_loopback for each in list_interfaces(self._binds) for own in each.addresses)
+
     def seen(self) -> dict[PeerId, Seen]:
         """Return whose offers the last looks found, and where."""
         least_ms = self._clock.now_ms() - int(LAN_SEEN_KEPT_S * 1000)
