@@ -123,6 +123,10 @@ class Connection(asyncio.Protocol):
         """How it ended; only for one that `is_lost`."""
         return self._protocol.close_exc
 
+    @property
+    def _is_writable(self) -> bool:
+        return self.state is State.OPEN and not self.transport.is_closing()
+
     def limit_messages(self, size_bytes: int) -> None:
         """Take messages of another size from now on."""
         self._protocol.max_message_size = size_bytes
@@ -191,15 +195,21 @@ class Connection(asyncio.Protocol):
             ConnectionClosed: it is closed, or was before all was sent.
 
         """
-        if self.state is not State.OPEN or self.transport.is_closing():
+        if not self._is_writable:
             await self.wait_closed()
             raise self.closed
-        self._protocol.send_binary(data)
-        self._flush()
+        self._write(data)
         if self._room is not None:
             await self._room.wait()
             if self.is_lost:
                 raise self.closed
+
+    def post(self, data: bytes) -> bool:
+        """Send a message without ever waiting; False: it was not, since too much waits already, or it is closed."""
+        if self._room is not None or not self._is_writable:
+            return False
+        self._write(data)
+        return True
 
     async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close it and wait for its end; who does not answer in time is cut."""
@@ -349,6 +359,10 @@ class Connection(asyncio.Protocol):
         self._messages.append(parts.decode(errors="replace") if opcode is Opcode.TEXT else bytes(parts))
         self._is_held = len(self._messages) > _QUEUE_MESSAGES
         self.notify()
+
+    def _write(self, data: bytes) -> None:
+        self._protocol.send_binary(data)
+        self._flush()
 
     def _flush(self) -> None:
         for data in self._protocol.data_to_send():
