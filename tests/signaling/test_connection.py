@@ -10,6 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
+from websockets.protocol import State
 
 from backuppeer import limits
 from backuppeer.crypto.identity import SigningKey
@@ -21,10 +22,12 @@ from backuppeer.signaling.messages import (
     Browse,
     Challenge,
     CloseCode,
+    Message,
     OpenInbox,
     Page,
     Publish,
     Published,
+    Taken,
     decode_answer,
     encode,
 )
@@ -103,6 +106,53 @@ def test_who_asks_for_more_than_it_reads_is_taken_for_dead():
     async def until_left(port, count):
         while f"backuppeer_connections {count + 1}.0" not in await get(port, "/metrics"):
             pass
+
+    run(story())
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """The server's side of each WebSocket, as they open."""
+    opened, serve = [], Visitor.serve
+    monkeypatch.setattr(Visitor, "serve", lambda self: opened.append(self) or serve(self))
+    return opened
+
+
+def test_who_does_not_read_is_taken_for_dead_whatever_pong_it_makes_up(lines):
+    async def story():
+        async with serving(Caps(ping_s=NEVER_S)) as server, quiet(server.url) as connection:
+            (line,) = lines
+            line.pause_writing()  # as asyncio does when too much waits to be sent
+            line.beat(b"ping")
+            made_up = Frame(Opcode.PONG, line._owed).serialize(mask=True, extensions=[])
+            connection.transport.write(made_up)
+            await Link(server.url, connection).ask(Browse(b"", 1), Page)
+            line.beat(b"ping")
+            assert line.state is not State.OPEN
+
+    run(story())
+
+
+def test_what_an_inbox_gets_while_its_owner_does_not_read_waits_there_and_follows(lines):
+    async def story():
+        key = SigningKey.generate()
+        async with serving(Caps(ping_s=NEVER_S)) as server, quiet(server.url) as owner:
+            link = Link(server.url, owner)
+            await open_inbox(link, key)
+            (line,) = lines
+            await until(lambda: not line._is_attended)
+            tasks = len(asyncio.all_tasks())
+            line.pause_writing()
+            for letter in b"abcdef":
+                await server.engine.deposit(key.public, bytes([letter]) * limits.KNOCK_BYTES)
+            await link.send(Taken(1))  # none was sent: a guess
+            await until(lambda: len(asyncio.all_tasks()) > tasks)
+            await until(lambda: len(asyncio.all_tasks()) == tasks)
+            line.resume_writing()
+            await link.send(Taken(2))
+            assert [(await link.receive(Message)).sealed[:1] for _ in "cdef"] == [b"c", b"d", b"e", b"f"]
+            await server.engine.deposit(key.public, b"g" * limits.KNOCK_BYTES)
+            assert (await link.receive(Message)).sealed[:1] == b"g"
 
     run(story())
 

@@ -31,7 +31,7 @@ _PIECE_BYTES: Final = 16 * KIB
 _QUEUE_MESSAGES: Final = 4
 """That wait to be taken; with more nothing is read until all but one are."""
 _ROOM: Final = b"room"
-"""Owed by who does not read what was written: no ping would reach it."""
+"""Owed by who does not read what was written: no ping would reach it, so no pong pays it, whatever it says."""
 _DATA: Final = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
 
 
@@ -124,6 +124,11 @@ class Connection(asyncio.Protocol):
         return self._protocol.close_exc
 
     @property
+    def has_room(self) -> bool:
+        """Whether it reads what is sent: not too much waits for it."""
+        return self._room is None
+
+    @property
     def _is_writable(self) -> bool:
         return self.state is State.OPEN and not self.transport.is_closing()
 
@@ -206,7 +211,7 @@ class Connection(asyncio.Protocol):
 
     def post(self, data: bytes) -> bool:
         """Send a message without ever waiting; False: it was not, since too much waits already, or it is closed."""
-        if self._room is not None or not self._is_writable:
+        if not self.has_room or not self._is_writable:
             return False
         self._write(data)
         return True
@@ -316,7 +321,7 @@ class Connection(asyncio.Protocol):
 
     def is_answer(self, frame: Frame) -> bool:
         """Tell whether a frame is the pong to our last ping."""
-        return frame.opcode is Opcode.PONG and bytes(frame.data) == self._owed != b""
+        return frame.opcode is Opcode.PONG and self._owed is not _ROOM and bytes(frame.data) == self._owed != b""
 
     def _process(self) -> None:
         events = self._protocol.events_received()
