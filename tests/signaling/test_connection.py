@@ -32,6 +32,7 @@ from backuppeer.signaling.messages import (
     encode,
 )
 from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.server.desk import Desk
 from backuppeer.signaling.server.door import Visitor
 from backuppeer.signaling.server.engine import Shown
 from signaling.kit import NOW_MS, Host, run, serving, until
@@ -153,6 +154,29 @@ def test_what_an_inbox_gets_while_its_owner_does_not_read_waits_there_and_follow
             assert [(await link.receive(Message)).sealed[:1] for _ in "cdef"] == [b"c", b"d", b"e", b"f"]
             await server.engine.deposit(key.public, b"g" * limits.KNOCK_BYTES)
             assert (await link.receive(Message)).sealed[:1] == b"g"
+
+    run(story())
+
+
+def test_what_a_connection_sent_too_fast_ends_with_it_and_holds_up_no_end_of_the_server(lines, monkeypatch):
+    pauses = []
+
+    async def pause(seconds):
+        pauses.append(seconds)
+        await until(lambda: lines[0].is_lost)
+
+    plain = Desk.__init__
+    monkeypatch.setattr(Desk, "__init__", lambda self, *args, **named: plain(self, *args, **named, pause=pause))
+
+    async def story():
+        key = SigningKey.generate()
+        async with serving(Caps(ping_s=NEVER_S, messages_burst=2)) as server, quiet(server.url) as owner:
+            await open_inbox(Link(server.url, owner), key)
+            owner.transport.write(Frame(Opcode.BINARY, encode(Taken(1))).serialize(mask=True, extensions=[]) * 700)
+            await until(lambda: pauses)
+            await server.stop()
+            assert server.engine.left.get_nowait() == key.public
+            assert len(pauses) == 1
 
     run(story())
 

@@ -29,7 +29,7 @@ LIBRARY_LOG.setLevel(logging.CRITICAL + 1)
 _PIECE_BYTES: Final = 16 * KIB
 """Looked through of a connection before others have their turn: up to 2,700 frames, some 0.1 s."""
 _QUEUE_MESSAGES: Final = 4
-"""That wait to be taken; with more nothing is read until all but one are."""
+"""That wait to be taken; with more no further piece is looked through until all but one are."""
 _ROOM: Final = b"room"
 """Owed by who does not read what was written: no ping would reach it, so no pong pays it, whatever it says."""
 _DATA: Final = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})

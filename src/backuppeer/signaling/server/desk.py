@@ -163,6 +163,8 @@ class Desk:
         if wait_s > 0:
             self._note_fast(visit)
             await self._pause(wait_s)
+            if visit.connection.is_lost:  # else its end would wait for all the pauses of what it sent
+                raise visit.connection.closed
         try:
             request = decode_request(data)
             role = next_role(visit.role, request)
