@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import ssl
-from asyncio import sslproto
 from contextlib import suppress
 
 import pytest
@@ -35,6 +34,7 @@ from backuppeer.signaling.server.caps import Caps
 from backuppeer.signaling.server.desk import Desk
 from backuppeer.signaling.server.door import Visitor
 from backuppeer.signaling.server.engine import Shown
+from backuppeer.signaling.server.listener import Tls
 from signaling.kit import NOW_MS, Host, run, serving, until
 from signaling.test_operating import get
 from signaling.test_server import open_inbox
@@ -276,6 +276,40 @@ def test_who_begins_no_tls_is_cut_like_who_begins_no_websocket(tmp_path):
     run(story())
 
 
+def test_who_does_not_finish_a_tls_handshake_is_counted_from_the_first_byte_on(tmp_path):
+    async def story():
+        _, context = make_certificate(tmp_path)
+        trusting = ssl.create_default_context()
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        caps = Caps(connections_per_address=2, refusals=1, handshake_s=NEVER_S)
+        async with serving(caps, tls=context) as server:
+            silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            with suppress(ConnectionError):
+                assert await reader.read() == b""  # returns when the server has cut it
+            writer.close()
+            for _, one in silent:
+                one.transport.abort()
+            while not await is_served(server.port, trusting):  # they are counted out again
+                pass
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            await server.stop()  # holds up no end either
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+
+    async def is_served(port, trusting):
+        with suppress(ConnectionError, ssl.SSLError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting)
+            writer.write(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = await reader.read()
+            writer.close()
+            return b" 200 " in answer
+        return False
+
+    run(story())
+
+
 def test_a_tls_connection_has_a_buffer_of_one_record(tmp_path):
     async def story():
         _, context = make_certificate(tmp_path)
@@ -285,7 +319,7 @@ def test_a_tls_connection_has_a_buffer_of_one_record(tmp_path):
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=trusting)
             writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
             assert b" 200 " in await reader.read()
-            held = [one for one in gc.get_objects() if type(one) is sslproto.SSLProtocol]
+            held = [one for one in gc.get_objects() if type(one) is Tls]
             assert held
             assert all(len(one._ssl_buffer) <= 16 * KIB for one in held)
             writer.close()

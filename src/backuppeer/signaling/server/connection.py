@@ -92,12 +92,13 @@ class Connection(asyncio.Protocol):
         "transport",
     )
     transport: Any
-    """A transport of asyncio, plain or TLS."""
+    """A transport of asyncio, plain or TLS; None until there is one, which with TLS is after its handshake."""
     group: int
     """For its keeper."""
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
+        self.transport = None
         self._protocol = ServerProtocol(
             subprotocols=keeper.subprotocols, max_size=keeper.message_bytes, logger=LIBRARY_LOG
         )
@@ -242,6 +243,14 @@ class Connection(asyncio.Protocol):
             self._owed = payload
             self._protocol.send_ping(payload)
         self._flush()
+
+    def reach(self, transport: Any) -> None:
+        """Note the TCP connection on which the TLS handshake begins; `connection_made` or `miss` follows."""
+        raise NotImplementedError
+
+    def miss(self) -> None:
+        """Forget it: it ended before its TLS handshake."""
+        raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin: the handshake has its time from here."""
