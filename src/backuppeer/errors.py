@@ -43,7 +43,7 @@ MEANINGS: Final = {
         "the folder `logs` of the home has the agent's side of it, without secrets, for a report",
     ),
     ExitCode.USAGE: Meaning(
-        "usage, or a question that nobody was there to answer", "`backup-peer VERB --help` shows what the verb takes"
+        "usage, or a question that nobody was there to answer", "the same verb with `--help` shows what it takes"
     ),
     ExitCode.INCOMPLETE: Meaning(
         "done, but without some named files or peers (`recover`: something is missing, and a host that may have it "

@@ -18,6 +18,7 @@ from backuppeer.control.api import Nothing, PingResult
 from backuppeer.errors import ExitCode, LocalError, NotFoundError
 from backuppeer.ids import shorten_peer_id
 from backuppeer.limits import AGENT_REASON_BYTES
+from cli.rows import run
 from cli.terminal import check_output, identity_in
 from control.dummy import Dummy
 
@@ -64,6 +65,22 @@ def test_commands_that_start_it_at_once_reach_the_same_agent(live):
     assert len(pids) == 4
     assert len(set(pids)) == 1
     assert started(live) == [str(pids[0])]
+
+
+@pytest.mark.slow
+def test_settings_that_can_not_be_read_are_a_note_of_status_as_long_as_they_are_so(home, monkeypatch, capsys):
+    create_peer(Home(home), bytes(32))
+    monkeypatch.setenv("BACKUPPEER_BIND", "127.0.0.1")
+    start_agent(Home(home))
+    try:
+        for slip, is_noted in (('[sets.s]\npaths = ["/x"]\nschedule = "never"\n', True), ("", False)):
+            Home(home).config.write_text(slip)
+            code, out, _ = run(capsys, "status")
+            text = " ".join(out.split())
+            assert (code, "note: " in text and "sets.s: not a schedule" in text) == (0, is_noted)
+            assert ("no set is backed up by its schedule" in text) == is_noted
+    finally:
+        stop_agent(Home(home))
 
 
 @pytest.mark.slow

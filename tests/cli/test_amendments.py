@@ -235,9 +235,9 @@ def test_snapshots_passes_on_its_filters(capsys, agent, tmp_path, monkeypatch):
     assert run(capsys, "snapshots", "--latest", "0")[0] == 2
 
 
-def test_without_snapshots_it_says_what_makes_one_or_that_none_is_like_that(capsys, agent):
+def test_without_snapshots_it_says_what_makes_one_here_or_that_none_is_like_that(capsys, agent, home):
     agent({"snapshots": given([])})
-    assert "no snapshots; `backup-peer backup PATH" in run(capsys, "snapshots")[1]
+    assert f"no snapshots; `backup-peer backup PATH --home {home}`" in run(capsys, "snapshots")[1]
     assert run(capsys, "snapshots", "--tag", "a")[1] == "no snapshots are like that\n"
 
 

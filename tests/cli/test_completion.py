@@ -92,6 +92,17 @@ def test_own_peers_are_suggested_by_their_names(capsys, agent, words):
     assert suggest(capsys, *words) == ("words", ["old alice"])
 
 
+def test_what_is_listed_is_of_the_home_that_is_typed(capsys, agent):
+    agent({"peers": given([ALICE])})
+    assert suggest(capsys, "--home", "/nowhere", "peers", "show", "") == ("words", [])
+
+
+def test_keys_of_the_settings_are_suggested_all(capsys):
+    assert {"servers", "network.lan", "passphrase_command", "trust.share_receipts"} <= set(
+        suggest(capsys, "config", "set", "")[1]
+    )
+
+
 def test_snapshots_are_suggested_newest_first_and_paint_nothing(capsys, agent):
     agent({"snapshots": given([SNAPSHOT])})
     assert main(["completion", "--at", "2", "--", "restore", ""]) == 0
@@ -167,6 +178,27 @@ def test_zsh_completes_verbs_with_what_they_do(capsys, tmp_path):
     """
     (line,) = ask(capsys, tmp_path, "zsh", script)
     assert line.startswith("unblock:")
+
+
+def test_zsh_shows_names_with_signs_of_its_own_as_they_are(capsys, tmp_path):
+    script = """
+    compdef() { :; }
+    _describe() { print -rl -- "${(@P)@[-1]}"; }
+    . ./script
+    command() { printf 'words\\nx:y\\\\z\\thost\\n'; }
+    words=(backup-peer peers show x); CURRENT=4; _backup_peer
+    """
+    assert ask(capsys, tmp_path, "zsh", script) == ["x\\:y\\\\z:host"]
+
+
+def test_bash_goes_on_in_a_name_with_a_blank(capsys, tmp_path):
+    script = """
+    command() { [ "${!#}" = 'Bob S' ] && printf 'words\\nBob Smith\\thost\\n'; }
+    . ./script
+    COMP_WORDS=(backup-peer peers show 'Bob\\ S'); COMP_CWORD=3; _backup_peer backup-peer
+    printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    assert ask(capsys, tmp_path, "bash", script) == ["Bob\\ Smith"]
 
 
 def test_fish_completes_verbs_and_options(capsys, tmp_path):

@@ -11,8 +11,9 @@ import pytest
 from backuppeer.agent.home.home import locate_home
 from backuppeer.agent.home.keyring import create_identity
 from backuppeer.cli import agents as agents_module
+from backuppeer.cli import doctor
 from backuppeer.cli.checkup import asking
-from backuppeer.clock import SystemClock
+from backuppeer.clock import SystemClock, format_time
 from backuppeer.control import api
 from backuppeer.control.doctor import NetworkCheck, PeersChecked
 from backuppeer.errors import LocalError
@@ -40,7 +41,7 @@ def handlers(**changed):
         "status": given(STATUS),
         "doctor/peers": telling([rows], PeersChecked(peers=1)),
         "doctor/network": given(NetworkCheck(looked=True, nat="steady", relays=["wss://r"])),
-        "snapshots": given([snapshot(of="")]),
+        "snapshots": given([snapshot(of="", time=format_time(SystemClock().now_ms()))]),
         "sessions": given([]),
         "peers": given([make_peer()]),
     }
@@ -195,6 +196,49 @@ def test_a_report_is_written_for_this_user_alone_and_replaces_nothing(capsys, id
     text = target.read_text()
     assert [secret for secret in (str(identity), PEER, "old alice", (b"m" * 32).hex()) if secret in text] == []
     assert run(capsys, "doctor", "--bundle", str(target))[0] == 2
+
+
+def test_a_report_has_no_names_of_sets(capsys, identity, agent, tmp_path):
+    (identity / "config.toml").write_text('[sets.tax-evasion]\npaths = ["/a"]\n[sets.diary]\npaths = 3\n')
+    agent(handlers(snapshots=given([snapshot(of="tax-evasion")])))
+    target = tmp_path / "report.json"
+    run(capsys, "doctor", "--server", "", "--bundle", str(target))
+    assert [name for name in ("tax", "diary") if name in target.read_text()] == []
+    assert "sets.set 2.paths" in target.read_text()
+
+
+def test_a_report_is_written_though_the_agent_falls_silent_after_all_was_looked_at(
+    capsys, identity, agent, tmp_path, monkeypatch
+):
+    ended = asyncio.Event
+
+    async def hang(request, emit):
+        await ended().wait()
+
+    gone = msgspec.structs.replace(HOST, reached=False, error="old alice is away", code=11)
+    rows = event("rows", {"rows": msgspec.to_builtins([gone])})
+    status = msgspec.structs.replace(STATUS, notes=["ALARM: uncle bob deletes all"])
+    monkeypatch.setattr(doctor, "DOCTOR_S", 0.2)
+    agent(handlers(peers=hang, status=given(status), doctor_peers=telling([rows], PeersChecked(peers=1))))
+    (identity / "logs").mkdir(exist_ok=True)
+    (identity / "logs/agent.log").write_text(json.dumps({"event": "session ended", "reason": "uncle bob"}) + "\n")
+    target = tmp_path / "report.json"
+    code, out, err = run(capsys, "doctor", "--server", "", "--bundle", str(target))
+    assert code == 15
+    assert "uncle bob deletes all" in out
+    assert "the agent does not answer any more" in " ".join(err.split())
+    text = target.read_text()
+    assert [name for name in ("bob", "alice", PEER[:13]) if name in text] == []
+    told = {each["link"]: each for each in json.loads(text)["findings"]}
+    assert (told["peer"]["text"][:14], told["peer"]["state"]) == ("peer 1 is away", "broken")
+    assert (told["alarms"]["state"], told["alarms"]["code"]) == ("broken", "15")
+
+
+def test_a_backup_ten_years_old_is_told_before_all_is_well(capsys, identity, agent):
+    agent(handlers(snapshots=given([snapshot(of="", time="2016-01-01T00:00:00Z")])))
+    _, out, _ = run(capsys, "doctor", "--server", "")
+    assert "! backups   paths in no set: newest 2016-01-01" in out
+    assert "all is well" not in out
 
 
 @pytest.mark.parametrize("words", [("--addresses",), ("--bundle", "/none/such/report.json")])

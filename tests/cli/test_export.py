@@ -30,10 +30,10 @@ def live(home, monkeypatch):
     stop_agent(Home(home))
 
 
-def export(capsys, monkeypatch, file):
+def export(capsys, monkeypatch, file, *options, write=None):
     monkeypatch.setattr("sys.stdin", FakePipe(PASSPHRASE))
-    monkeypatch.setattr(verb, "write_belongings", partial(write_belongings, stretch=CHEAP))
-    return run(capsys, "export", str(file), "--yes")
+    monkeypatch.setattr(verb, "write_belongings", write or partial(write_belongings, stretch=CHEAP))
+    return run(capsys, "export", str(file), "--yes", *options)
 
 
 def test_the_agent_that_ran_runs_again_whatever_became_of_the_file(live, tmp_path, capsys, monkeypatch):
@@ -58,3 +58,23 @@ def test_an_agent_that_does_not_start_again_is_said_with_the_command_for_it(live
     code, _, err = export(capsys, monkeypatch, tmp_path / "home.bp")
     text = " ".join(err.split())
     assert (code, "does not start again" in text, "`backup-peer agent start" in text) == (0, True, True)
+
+
+def test_a_machine_gives_up_its_right_only_to_a_file_that_can_be_read_back(home, tmp_path, capsys, monkeypatch):
+    home, file = Home(home), tmp_path / "home.bp"
+    create_peer(home, bytes(32))
+
+    def lose_half(path, belongings, passphrase):
+        write_belongings(path, belongings, passphrase, stretch=CHEAP)
+        path.write_bytes(path.read_bytes()[:-9])
+
+    home.config.write_text('[sets.s]\npaths = ["/tmp"]\nschedule = "never"\n')
+    code, _, err = export(capsys, monkeypatch, file, "--move")
+    assert (code, "schedule" in err, file.exists(), home.is_read_only) == (2, True, False, False)
+    home.config.unlink()
+    code, _, err = export(capsys, monkeypatch, file, "--move", write=lose_half)
+    text = " ".join(err.split())
+    assert "could not be read back, and was removed: this machine goes on making backups" in text
+    assert (code != 0, file.exists(), home.is_read_only) == (True, False, False)
+    assert export(capsys, monkeypatch, file, "--move")[0] == 0
+    assert (file.exists(), home.is_read_only) == (True, True)

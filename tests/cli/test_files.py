@@ -9,6 +9,7 @@ from backuppeer.control.events import ErrorFile
 from backuppeer.control.restoring import Conflict, RestorePlan
 from backuppeer.control.saving import LeaveOut, LeftOut
 from backuppeer.errors import IntegrityFault, NotFoundError, PeerUnreachable, RefusedError
+from backuppeer.signaling.servers import DEFAULT_SERVER
 from cli.rows import BACKED_UP, ERROR_FILE, PROGRESS, RESTORED, ask, event, run
 from cli.terminal import check_output
 from control.dummy import PEER, telling
@@ -382,6 +383,24 @@ def test_config_is_set_read_and_listed(capsys, home):
     assert ask(capsys, "config get", "servers")[1] == [{"key": "servers", "value": lines[-1]["value"]}]
     assert ask(capsys, "config list")[1][0]["servers"] == lines[-1]["value"]
     assert run(capsys, "config", "get", "servers")[1] == "wss://one.example,wss://two.example\n"
+
+
+def test_of_what_is_not_set_it_is_said_what_holds(capsys, home, monkeypatch):
+    monkeypatch.delenv("BACKUPPEER_SERVERS", raising=False)
+    for key, value in (
+        ("network.lan", "no"),
+        ("trust.share_receipts", "yes"),
+        ("audits", "on"),
+        ("region", "none"),
+        ("servers", DEFAULT_SERVER),
+    ):
+        code, out, err = run(capsys, "config", "get", key)
+        assert (code, out, err) == (0, "", f"{key} is not set: {value}\n"), "scripts read nothing, as before"
+        assert f"{key} is not set: {value}\n" in run(capsys, "config", "list")[1]
+    monkeypatch.setenv("BACKUPPEER_PROXY", "socks5://me:secret@127.0.0.1:9050")
+    assert "proxy is not set: as BACKUPPEER_PROXY says\n" in run(capsys, "config", "list")[1]
+    monkeypatch.setenv("BACKUPPEER_SERVERS", "")
+    assert "servers is not set: none\n" in run(capsys, "config", "list")[1]
 
 
 def test_a_wrong_setting_changes_nothing(capsys, home):

@@ -4,6 +4,7 @@ import re
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from backuppeer.agent.home.home import Home
@@ -307,6 +308,27 @@ def test_recover_says_which_state_each_host_holds_and_passes_places_on(capsys, h
     request = dummy.requests[0][1]
     assert (request.all, request.check, request.peers) == (True, False, [HOST, HOST])
     assert request.places == [Place(peer_id=HOST, transport="ab" * 32, addresses=["192.0.2.7:4433"])]
+
+
+def test_recover_names_a_restore_of_each_set_since_latest_is_of_one(capsys, home, agent, monkeypatch):
+    sets = ["", "default", "old 'photos'", *(f"set{number}" for number in range(8))]
+    dummy = agent({"recover": telling([], msgspec.structs.replace(RECOVERED, sets=sets))})
+    monkeypatch.setattr("sys.stdin", FakePipe(encode_words(bytes(32))))
+    code, out, _ = run(capsys, "recover", "--yes")
+    assert code == 0
+    assert f"`backup-peer restore latest --set default --target DIR --home {home}`" in out
+    assert """--set 'old '"'"'photos'"'"'' --target DIR""" in out
+    assert (
+        out.count("restore latest --set"),
+        "2 more and what is of no set: `backup-peer snapshots" in out,
+        "set6" in out,
+    ) == (8, True, False)
+    dummy.stop()
+    agent({"recover": telling([], msgspec.structs.replace(RECOVERED, sets=["default"]))})
+    monkeypatch.setattr("sys.stdin", FakePipe(encode_words(bytes(32))))
+    out = run(capsys, "recover", "--yes")[1]
+    assert "`backup-peer restore latest --target DIR" in out
+    assert "--set" not in out
 
 
 @pytest.mark.parametrize(("unheard", "code"), [([], 0), ([HOST], 3)])

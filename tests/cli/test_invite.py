@@ -11,6 +11,8 @@ from backuppeer.control.api import HostingState, HostPlan, StatusResult
 from backuppeer.control.events import Agreed
 from backuppeer.control.inviting import CodeToSay, InviteMade, InviteOpened, InviteRow, InviteSpoken, InviteUse
 from backuppeer.errors import AuthenticationFault
+from backuppeer.ids import PeerId
+from backuppeer.signaling.invite import Invite, format_invite
 from cli.rows import CONNECTED, OFFERED, PENDING, PLAN, WORDS, event, run
 from cli.terminal import FakePipe, FakeTerminal, check_output
 from control.dummy import PEER, given, telling
@@ -100,19 +102,22 @@ def shown_by_create(capsys, agent, monkeypatch, *, columns, rows, text=TEXT):
     return shown.getvalue().splitlines()
 
 
-def test_the_code_stands_last_so_that_a_window_of_usual_height_shows_all_of_it(capsys, agent, monkeypatch):
-    lines = shown_by_create(capsys, agent, monkeypatch, columns=80, rows=24)
+@pytest.mark.parametrize("text", [TEXT, TEXT + "q" * 32], ids=["usual", "with a server"])
+def test_a_window_of_usual_height_shows_all_of_the_code_and_of_the_text(capsys, agent, monkeypatch, text):
+    lines = shown_by_create(capsys, agent, monkeypatch, columns=80, rows=24, text=text)
     drawn = [number for number, line in enumerate(lines) if "\x1b[30;107m" in line]
-    assert drawn[-1] == len(lines) - 1
-    assert len(drawn) < 24
-    assert lines.index(TEXT) < drawn[0]
+    assert (lines[-1], drawn[-1]) == (text, len(lines) - 2)
+    assert len(drawn) + 2 < 24, "the text takes two lines, and the prompt one"
+    assert lines.count(text) == 1
 
 
 def test_a_window_too_low_or_too_narrow_for_the_code_is_told(capsys, agent, monkeypatch):
-    low = shown_by_create(capsys, agent, monkeypatch, columns=80, rows=16)
-    assert "make the window taller" in low[-1]
+    low = shown_by_create(capsys, agent, monkeypatch, columns=80, rows=21)
+    assert "make the window taller: 22 lines" in low[-2]
+    assert "taller" not in shown_by_create(capsys, agent, monkeypatch, columns=80, rows=22)[-2]
     narrow = shown_by_create(capsys, agent, monkeypatch, columns=40, rows=24, text=TEXT + "q" * 32)
-    assert "a wider window shows a QR code" in narrow[-1]
+    assert "a wider window shows a QR code" in narrow[-2]
+    assert narrow[-1] == TEXT + "q" * 32
 
 
 def test_a_code_too_wide_for_the_terminal_is_not_drawn():
@@ -129,9 +134,9 @@ def test_the_list_tells_who_came(capsys, agent):
     assert words(capsys, "invite list")[0][0]["state"] == "used up"
 
 
-def test_without_any_it_says_how_to_make_one(capsys, agent):
+def test_without_any_it_says_how_to_make_one_in_this_home(capsys, agent, home):
     agent({"invite": given([])})
-    assert "`backup-peer invite create" in run(capsys, "invite")[1]
+    assert f"`backup-peer invite create --home {home}`" in run(capsys, "invite")[1]
 
 
 def test_revoking_says_that_agreements_stand(capsys, agent):
@@ -190,6 +195,22 @@ def test_on_a_terminal_it_is_asked_for(capsys, agent, terminal):
     assert run(capsys, "connect", "-", "--yes")[0] == 0
     assert "invite: " in shown.getvalue()
     assert dict(dummy.requests)["invite/open"].text == TEXT
+
+
+def test_an_invite_that_a_mail_broke_over_lines_is_pasted_as_it_stands(capsys, agent, terminal):
+    whole = format_invite(Invite(PeerId(bytes(range(32))), b"0123456789abcdef", 1_795_000_000, ("ws://one.example",)))
+    dummy = agent(connecting())
+    shown = terminal(f"{whole[:76]}\n {whole[76:]}\nls\n")
+    assert run(capsys, "connect", "-", "--yes")[0] == 0
+    assert "".join(dict(dummy.requests)["invite/open"].text.split()) == whole, "and what follows is not of it"
+    assert "76 characters so far, go on (an empty line ends it): " in shown.getvalue()
+
+
+def test_an_empty_line_ends_an_invite_that_does_not_become_whole(capsys, agent, terminal):
+    dummy = agent(connecting())
+    terminal(f"{TEXT[:50]}\n{TEXT[50:]}\n\nls\n")
+    assert run(capsys, "connect", "-", "--yes")[0] == 0
+    assert dict(dummy.requests)["invite/open"].text.split() == [TEXT[:50], TEXT[50:]]
 
 
 def test_to_ask_for_more_than_it_gives_is_refused_before_anybody_is_asked(capsys, agent):

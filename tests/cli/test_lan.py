@@ -42,6 +42,13 @@ def test_nobody_on_offer_is_said_of_the_places_that_were_asked(capsys, agent, wo
     assert f"nobody offers space {said} yet" in run(capsys, "browse", "--server", "ws://one.example", *words)[1]
 
 
+@pytest.mark.parametrize(("lan", "said"), [("yes", "strangers only in this network"), ("no", "strangers are not")])
+def test_where_no_server_is_used_it_is_said_whether_strangers_are_reached(capsys, home, monkeypatch, lan, said):
+    assert run(capsys, "config", "set", "network.lan", lan)[0] == 0
+    assert said in run(capsys, "config", "set", "servers", "none")[1] + run(capsys, "config", "servers", "list")[1]
+    assert said in " ".join(run(capsys, "doctor")[1].split())
+
+
 def test_without_a_server_the_network_alone_is_named(capsys, agent, monkeypatch):
     monkeypatch.setenv("BACKUPPEER_SERVERS", "")
     agent({"browse": given([]), "servers": given([])})

@@ -56,6 +56,21 @@ def test_what_was_typed_before_a_question_was_shown_does_not_answer_it(desk, typ
     assert answers == [is_agreed]
 
 
+def test_lines_pasted_at_once_are_one_answer(desk):
+    answers = []
+
+    def ask():
+        answers.append(desk.screen.read_answer("text: "))
+        answers.append(desk.screen.read_answer("go on: ", goes_on=True))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    desk.await_words(b"text: ")
+    desk.type(b"first\nsecond\n")
+    asking.join(10)
+    assert answers == ["first", "second"]
+
+
 # --- commands that can be pasted
 def test_a_hint_names_the_home_that_was_named_on_the_command_line_or_in_the_environment(capsys, home, monkeypatch):
     assert f"run `backup-peer init --home {home}` first" in run(capsys, "status")[2]

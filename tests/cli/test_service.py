@@ -23,7 +23,9 @@ from control.dummy import given as answer
 
 FAKE = """#!/bin/sh
 echo "$0 $*" >> {told}
-case "$*" in *is-active*) exit {active};; *enable*) exit {enabled};; esac
+case "$*" in
+*is-active*) exit {active};; *show-environment*) exit {there};; *disable*) exit {disabled};; *enable*) exit {enabled};;
+esac
 """
 
 
@@ -33,10 +35,10 @@ def system(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     told = tmp_path / "told"
 
-    def make(*, active: int = 0, enabled: int = 0) -> Path:
+    def make(*, active: int = 0, there: int = 0, enabled: int = 0, disabled: int = 0) -> Path:
         script = tmp_path / "bin" / "systemctl"
         script.parent.mkdir()
-        script.write_text(FAKE.format(told=told, active=active, enabled=enabled))
+        script.write_text(FAKE.format(told=told, active=active, there=there, enabled=enabled, disabled=disabled))
         script.chmod(0o755)
         monkeypatch.setenv("PATH", f"{script.parent}:/usr/bin:/bin")
         return told
@@ -61,10 +63,10 @@ def test_installing_writes_a_unit_of_the_user_and_has_it_started_now_and_at_each
     assert code == 0
     unit = Path(peer.parent / "config" / "systemd" / "user" / f"{name_of(peer)}.service")
     assert str(unit) in out
-    assert f'"--home" "{peer}" "agent" "run"' in unit.read_text()
+    assert f'"--home" "{peer}" "agent" "run" "--keep"' in unit.read_text()
     assert sys.executable in unit.read_text()
     said = told.read_text()
-    assert said.index("daemon-reload") < said.index(f"enable --now {unit.name}")
+    assert said.index("daemon-reload") < said.index(f"enable {unit.name}") < said.index(f"restart {unit.name}")
 
 
 def test_uninstalling_ends_it_and_leaves_no_file(peer, capsys, system):
@@ -83,8 +85,44 @@ def test_a_system_that_refuses_is_told_with_what_may_help(peer, capsys, system):
     system(enabled=1)
     code, _, err = run(capsys, "service", "install")
     assert code == 1
-    assert "enable --now" in err
+    assert "--user enable" in err
     assert "loginctl enable-linger" in err
+    assert not list(peer.parent.glob("config/systemd/user/*.service"))
+
+
+def test_where_the_manager_is_not_reached_nothing_is_touched(peer, capsys, system):
+    told = system(there=1)
+    code, _, err = run(capsys, "service", "install")
+    assert code == 1
+    assert "loginctl enable-linger" in err
+    assert told.read_text().count("\n") == 1, "asked whether it is there, and nothing else"
+    assert not (peer.parent / "config").exists()
+
+
+def test_uninstalling_removes_the_file_though_the_manager_refuses(peer, capsys, system):
+    system(disabled=1)
+    run(capsys, "service", "install")
+    assert run(capsys, "service", "uninstall")[0] == 0
+    assert not list(peer.parent.glob("config/systemd/user/*.service"))
+
+
+def test_a_link_that_forbids_the_service_stays(peer, capsys, system):
+    system()
+    place = peer.parent / "config" / "systemd" / "user" / f"{name_of(peer)}.service"
+    place.parent.mkdir(parents=True)
+    place.symlink_to("/dev/null")
+    assert run(capsys, "service", "install")[0] == 2
+    assert place.is_symlink()
+
+
+def test_the_service_waits_for_an_agent_that_runs_and_then_is_one(peer, capsys, monkeypatch):
+    there = [True, True, False, False]
+    monkeypatch.setattr("backuppeer.cli.agent._is_there", lambda _: there.pop(0))
+    monkeypatch.setattr("backuppeer.cli.agent.ping_agent", lambda _: None)
+    monkeypatch.setattr("backuppeer.cli.agent.time.sleep", lambda _: None)
+    monkeypatch.setattr("backuppeer.cli.agent._become", lambda *_: 7)
+    assert run(capsys, "agent", "run", "--keep")[0] == 7
+    assert there == [False]
 
 
 def test_where_no_service_can_be_installed_that_is_said(peer, capsys, monkeypatch):

@@ -124,6 +124,15 @@ def test_a_path_whose_name_is_not_utf8_is_backed_up_without_an_offer(capsys, age
     assert [route for route, _ in dummy.requests] == ["backup"]
 
 
+def test_without_a_terminal_yes_keeps_no_set_and_the_help_says_so(capsys, agent, docs):
+    script(agent)
+    assert run(capsys, "backup", str(docs), "--yes")[0] == 0
+    assert "no sets yet" in run(capsys, "backup", "sets")[1]
+    assert "Without a terminal `backup PATH` keeps no set, even with --yes." in " ".join(
+        run(capsys, "backup", "--help")[1].split()
+    )
+
+
 def test_without_a_path_and_without_sets_a_person_is_told_what_to_do(capsys, agent):
     dummy = agent({})
     code, _, err = run(capsys, "backup")

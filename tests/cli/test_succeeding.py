@@ -146,13 +146,18 @@ def test_a_machine_without_a_host_of_its_own_says_who_it_is_and_speaks_of_no_hos
     recover_identity(Home(home), MASTER)
     plan = msgspec.structs.replace(PLAN, owners=["dora"], heard=[], left_out=[])
     scripted(agent, plan, taken=msgspec.structs.replace(TAKEN, left_out=[], peers=[], names=[]))
-    terminal("y\n")
+    shown = terminal("y\n")
     scene.typed.append(WORDS)
     code, out, _ = run(capsys, "recover", "--new-identity")
     assert code == 0
     first = out.splitlines()[0]
     assert first.endswith(f"this home is {NEW[:13]} in place of {OLD[:13]}")
     assert ("you keep backups of dora" in out, "host" in first) == (True, False)
+    assert (shown.getvalue() + out).count("✓") == 1
+    said = " ".join(out.split())
+    assert "once dora has followed, compare words: `backup-peer peers verify dora" in said
+    assert "needs a new invite: `backup-peer invite create" in said
+    assert "backup PATH" not in said
 
 
 def test_what_was_begun_goes_on_without_words_and_questions(capsys, home, agent, scene, monkeypatch):

@@ -606,11 +606,21 @@ def test_an_unknown_option_is_answered_with_where_all_are_told(capsys, home):
     assert "all there is: `backup-peer browse --help`" in run(capsys, "browse", "--limit", "x")[2]
 
 
+def test_an_example_has_what_was_typed_of_a_choice(capsys, home):
+    assert "for example: `backup-peer config set region VALUE" in run(capsys, "config", "set", "region")[2]
+    assert "for example: `backup-peer config set network.lan VALUE" in run(capsys, "config", "set")[2]
+
+
 def test_accepting_shows_whom_and_the_words_that_the_owner_sees(capsys, agent):
     agent({"requests/accept": given(msgspec.structs.replace(PENDING, state="accepted"))})
     _, out, _ = run(capsys, "requests", "accept", "r7f3a")
-    for part in (PEER, WORDS, "10 GB", "kept for 1 y", "the same words", f"peers verify {PEER}"):
+    for part in (PEER, WORDS, "10 GB", "kept for 1 y", "the same words", f"peers verify {PEER[:13]} "):
         assert part in out
+
+
+def test_who_was_given_a_name_is_verified_by_it(capsys, agent):
+    agent({"requests/accept": given(msgspec.structs.replace(PENDING, state="accepted", alias="old bob"))})
+    assert "`backup-peer peers verify 'old bob'" in run(capsys, "requests", "accept", "r7f3a", "--name", "old bob")[1]
 
 
 # --- requests, disconnect

@@ -203,6 +203,7 @@ def test_the_index_is_rebuilt_from_directories_alone(world: World):
     lose_owner(pair)
     heir = world.home("heir")
     said = heir.do("recover", "--yes", stdin=pair.words).last
+    assert said["sets"] == [""]
     (session,) = heir.do("sessions").rows
     assert said["packs"] >= 6
     assert stored > 96_000_000

@@ -141,8 +141,8 @@ class CrookedDesk(Desk):
         elif self._crime is Crime.ANSWERS_KNOCKS:
             await visit.connection.send(encode(Deposited()))
             for owner in list(self._attended.values()):
-                await self._push(owner, Stored(1, os.urandom(limits.KNOCK_BYTES)))
-                await self._push(owner, Stored(2, request.sealed))
+                self._push(owner, Stored(1, os.urandom(limits.KNOCK_BYTES)))
+                self._push(owner, Stored(2, request.sealed))
         else:
             await super()._deposit(visit, request)
 

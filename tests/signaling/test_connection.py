@@ -3,13 +3,13 @@
 import asyncio
 import gc
 import ssl
-from asyncio import sslproto
 from contextlib import suppress
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
+from websockets.protocol import State
 
 from backuppeer import limits
 from backuppeer.crypto.identity import SigningKey
@@ -21,16 +21,20 @@ from backuppeer.signaling.messages import (
     Browse,
     Challenge,
     CloseCode,
+    Message,
     OpenInbox,
     Page,
     Publish,
     Published,
+    Taken,
     decode_answer,
     encode,
 )
 from backuppeer.signaling.server.caps import Caps
+from backuppeer.signaling.server.desk import Desk
 from backuppeer.signaling.server.door import Visitor
 from backuppeer.signaling.server.engine import Shown
+from backuppeer.signaling.server.listener import Tls
 from signaling.kit import NOW_MS, Host, run, serving, until
 from signaling.test_operating import get
 from signaling.test_server import open_inbox
@@ -103,6 +107,76 @@ def test_who_asks_for_more_than_it_reads_is_taken_for_dead():
     async def until_left(port, count):
         while f"backuppeer_connections {count + 1}.0" not in await get(port, "/metrics"):
             pass
+
+    run(story())
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """The server's side of each WebSocket, as they open."""
+    opened, serve = [], Visitor.serve
+    monkeypatch.setattr(Visitor, "serve", lambda self: opened.append(self) or serve(self))
+    return opened
+
+
+def test_who_does_not_read_is_taken_for_dead_whatever_pong_it_makes_up(lines):
+    async def story():
+        async with serving(Caps(ping_s=NEVER_S)) as server, quiet(server.url) as connection:
+            (line,) = lines
+            line.pause_writing()  # as asyncio does when too much waits to be sent
+            line.beat(b"ping")
+            made_up = Frame(Opcode.PONG, line._owed).serialize(mask=True, extensions=[])
+            connection.transport.write(made_up)
+            await Link(server.url, connection).ask(Browse(b"", 1), Page)
+            line.beat(b"ping")
+            assert line.state is not State.OPEN
+
+    run(story())
+
+
+def test_what_an_inbox_gets_while_its_owner_does_not_read_waits_there_and_follows(lines):
+    async def story():
+        key = SigningKey.generate()
+        async with serving(Caps(ping_s=NEVER_S)) as server, quiet(server.url) as owner:
+            link = Link(server.url, owner)
+            await open_inbox(link, key)
+            (line,) = lines
+            await until(lambda: not line._is_attended)
+            tasks = len(asyncio.all_tasks())
+            line.pause_writing()
+            for letter in b"abcdef":
+                await server.engine.deposit(key.public, bytes([letter]) * limits.KNOCK_BYTES)
+            await link.send(Taken(1))  # none was sent: a guess
+            await until(lambda: len(asyncio.all_tasks()) > tasks)
+            await until(lambda: len(asyncio.all_tasks()) == tasks)
+            line.resume_writing()
+            await link.send(Taken(2))
+            assert [(await link.receive(Message)).sealed[:1] for _ in "cdef"] == [b"c", b"d", b"e", b"f"]
+            await server.engine.deposit(key.public, b"g" * limits.KNOCK_BYTES)
+            assert (await link.receive(Message)).sealed[:1] == b"g"
+
+    run(story())
+
+
+def test_what_a_connection_sent_too_fast_ends_with_it_and_holds_up_no_end_of_the_server(lines, monkeypatch):
+    pauses = []
+
+    async def pause(seconds):
+        pauses.append(seconds)
+        await until(lambda: lines[0].is_lost)
+
+    plain = Desk.__init__
+    monkeypatch.setattr(Desk, "__init__", lambda self, *args, **named: plain(self, *args, **named, pause=pause))
+
+    async def story():
+        key = SigningKey.generate()
+        async with serving(Caps(ping_s=NEVER_S, messages_burst=2)) as server, quiet(server.url) as owner:
+            await open_inbox(Link(server.url, owner), key)
+            owner.transport.write(Frame(Opcode.BINARY, encode(Taken(1))).serialize(mask=True, extensions=[]) * 700)
+            await until(lambda: pauses)
+            await server.stop()
+            assert server.engine.left.get_nowait() == key.public
+            assert len(pauses) == 1
 
     run(story())
 
@@ -202,6 +276,40 @@ def test_who_begins_no_tls_is_cut_like_who_begins_no_websocket(tmp_path):
     run(story())
 
 
+def test_who_does_not_finish_a_tls_handshake_is_counted_from_the_first_byte_on(tmp_path):
+    async def story():
+        _, context = make_certificate(tmp_path)
+        trusting = ssl.create_default_context()
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        caps = Caps(connections_per_address=2, refusals=1, handshake_s=NEVER_S)
+        async with serving(caps, tls=context) as server:
+            silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            with suppress(ConnectionError):
+                assert await reader.read() == b""  # returns when the server has cut it
+            writer.close()
+            for _, one in silent:
+                one.transport.abort()
+            while not await is_served(server.port, trusting):  # they are counted out again
+                pass
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            await server.stop()  # holds up no end either
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+
+    async def is_served(port, trusting):
+        with suppress(ConnectionError, ssl.SSLError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting)
+            writer.write(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = await reader.read()
+            writer.close()
+            return b" 200 " in answer
+        return False
+
+    run(story())
+
+
 def test_a_tls_connection_has_a_buffer_of_one_record(tmp_path):
     async def story():
         _, context = make_certificate(tmp_path)
@@ -211,7 +319,7 @@ def test_a_tls_connection_has_a_buffer_of_one_record(tmp_path):
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=trusting)
             writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
             assert b" 200 " in await reader.read()
-            held = [one for one in gc.get_objects() if type(one) is sslproto.SSLProtocol]
+            held = [one for one in gc.get_objects() if type(one) is Tls]
             assert held
             assert all(len(one._ssl_buffer) <= 16 * KIB for one in held)
             writer.close()

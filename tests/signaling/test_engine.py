@@ -312,6 +312,22 @@ def test_an_inbox_takes_32_messages_and_keeps_them_until_taken(make):
     run(story())
 
 
+def test_messages_are_counted_by_inbox_so_that_its_owner_learns_nothing_of_others(make):
+    async def story():
+        engine, _ = await make(inboxes=2)
+        for inbox in (1, 2):
+            await engine.open_inbox(peer(inbox))
+        numbers = [(await engine.deposit(peer(inbox), b"x")).number for inbox in (1, 1, 1, 2)]
+        assert numbers == [1, 2, 3, 1]
+        await engine.leave_inbox(peer(1))
+        await engine.open_inbox(peer(3))  # in the place of the first
+        await engine.leave_inbox(peer(3))
+        await engine.open_inbox(peer(1))
+        assert (await engine.deposit(peer(1), b"x")).number == 1
+
+    run(story())
+
+
 def test_an_unknown_inbox_stores_nothing(make):
     async def story():
         engine, _ = await make()

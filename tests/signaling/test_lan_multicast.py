@@ -9,12 +9,12 @@ from types import SimpleNamespace
 
 import ifaddr
 import pytest
-from zeroconf import DNSAddress, DNSOutgoing, DNSPointer, DNSService, DNSText
+from zeroconf import DNSAddress, DNSOutgoing, DNSPointer, DNSQuestion, DNSService, DNSText
 from zeroconf import const as dns
 
 from backuppeer.errors import Unavailable
 from backuppeer.limits import LAN_INTERFACES, LAN_PLACE_ADDRESSES, LAN_PLACES
-from backuppeer.signaling.lan.interfaces import Interface, find_interface, list_interfaces
+from backuppeer.signaling.lan.interfaces import Interface, find_interface, is_near, list_interfaces
 from backuppeer.signaling.lan.multicast import SERVICE, Place, announce, hear
 
 LOOPBACK = Interface("lo", (ip_interface("127.0.0.1/8"),))
@@ -186,6 +186,69 @@ def test_of_one_service_so_many_addresses_are_dialled(crier):
         assert 1 <= len(place.addresses) <= LAN_PLACE_ADDRESSES
 
 
+class Asker(asyncio.DatagramProtocol):
+    """Whoever asks from an address and any port: what is found is said to it alone, wherever it is (RFC 6762, 6.7)."""
+
+    def __init__(self):
+        self.answers = asyncio.Queue()
+
+    def datagram_received(self, data, addr):
+        self.answers.put_nowait(data)
+
+
+@asynccontextmanager
+async def asker(address):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((address, 0))
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+    transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(Asker, sock=sock)
+    try:
+        yield transport, protocol.answers
+    finally:
+        transport.close()
+
+
+def test_another_network_that_asks_is_told_nothing():
+    name, own = service(), Interface("lo", (ip_interface("127.0.0.1/32"),))
+
+    async def scenario():
+        async with asker("127.0.0.2") as (stranger, told), asker("127.0.0.1") as (neighbour, answers):
+            announcement = await announce(own, 4711, service=name)
+            try:
+                for number, transport in enumerate((stranger, neighbour), 1):
+                    out = DNSOutgoing(dns._FLAGS_QR_QUERY, multicast=False, id_=number)
+                    out.add_question(DNSQuestion(name, dns._TYPE_PTR, dns._CLASS_IN))
+                    transport.sendto(out.packets()[0], ("224.0.0.251", 5353))
+                assert name.partition(".")[0].encode() in await asyncio.wait_for(answers.get(), 10)
+            finally:
+                await announcement.close()
+            assert told.empty()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("source", "near"),
+    [
+        (("192.168.1.7", 5353), True),
+        (("10.9.0.2", 5353), False),
+        (("127.0.0.1", 5353), False),
+        (("169.254.1.1", 5353), False),
+        (("::ffff:192.168.1.7", 5353, 0, 0), True),
+        (("::ffff:10.9.0.2", 5353, 0, 0), False),
+        (("fd00::7", 5353, 0, 0), True),
+        (("2001:db8::7", 5353, 0, 0), False),
+        (("fe80::7", 5353, 0, 3), True),
+        (("fe80::7", 5353, 0, 4), False),
+        (("fe80::7", 5353, 0, 0), False),
+        (("junk", 5353), False),
+    ],
+)
+def test_what_a_packet_is_from_tells_whether_it_is_heard(source, near):
+    home = Interface("home", (ip_interface("192.168.1.1/24"), ip_interface("fd00::1/64")), 3)
+    assert is_near(source, [home, Interface("unknown", ())]) is near
+
+
 def test_without_a_network_nobody_is_asked():
     with pytest.raises(Unavailable, match="in no local network"):
         asyncio.run(hear([], print, for_s=1.0))
@@ -199,7 +262,7 @@ def test_a_network_that_is_gone_is_told_as_such():
 
 def adapters(*cards):
     return [
-        SimpleNamespace(name=f"card{number}", ips=[ifaddr.IP(ip, prefix, "") for ip, prefix in card])
+        SimpleNamespace(name=f"card{number}", index=number + 1, ips=[ifaddr.IP(ip, prefix, "") for ip, prefix in card])
         for number, card in enumerate(cards)
     ]
 

@@ -352,6 +352,26 @@ def test_a_receiver_that_does_not_read_loses_datagrams_and_holds_nobody_up(monke
     run(scene())
 
 
+def test_a_receiver_whose_line_is_full_holds_nobody_up_whatever_is_for_it():
+    async def scene():
+        async with relaying() as (served, made), raw_client(served, made) as a, raw_client(served, made) as b:  # noqa: SIM117
+            async with raw_client(served, made) as full:
+                line = made.relay._clients[full.key.public].connection
+                line.pause_writing()  # as asyncio does above the mark, and until far below it
+                await a.send(b"\x04" + full.key.public + b"\x00datagram")
+                await a.send(b"\x04" + b.key.public + b"\x00hello")
+                assert (await b.receive())[33:] == b"\x00hello"
+                assert made.relay.counters.dropped_slow == 1
+                from_a = made.relay._clients[a.key.public].connection
+                await a.connection.close()  # which the other one can't be told
+                await until(lambda: not from_a._is_attended)
+                async with raw_client(served, made, full.key) as again:  # nor that this takes over
+                    await again.flush()
+                await until(lambda: line.is_lost)
+
+    run(scene())
+
+
 def test_a_client_whose_admission_lapsed_is_closed():
     async def scene():
         clock = TurnedClock()

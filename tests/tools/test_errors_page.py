@@ -22,6 +22,7 @@ def test_each_exit_code_has_a_cause_and_each_that_is_an_error_has_a_remedy():
     assert all(meaning.cause for meaning in MEANINGS.values())
     bare = {code for code, meaning in MEANINGS.items() if not meaning.remedy}
     assert bare == {ExitCode.DONE, ExitCode.INTERRUPTED, ExitCode.OUTPUT_CLOSED}
+    assert [meaning for meaning in MEANINGS.values() if "VERB" in meaning.remedy] == [], "no command that can be typed"
 
 
 def test_the_page_for_scripts_has_the_same_codes():

@@ -87,4 +87,7 @@ def open_target(path: bytes, *, overwrite: bool) -> RestoreTarget:
     try:
         return RestoreTarget(path, overwrite=overwrite)
     except OSError as exc:
-        raise UserError(f"can't restore into {os.fsdecode(path)!r}: {(exc.strerror or str(exc)).lower()}") from exc
+        raise UserError(
+            f"can't restore into {os.fsdecode(path)!r}: {(exc.strerror or str(exc)).lower()}",
+            hint="name a folder with --target DIR",
+        ) from exc

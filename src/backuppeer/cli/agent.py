@@ -1,16 +1,20 @@
 """`agent`: start, stop and look at the background process of this home."""
 
 import os
-from typing import Final, NoReturn
+import time
+from typing import Annotated, Final, NoReturn
 
 import typer
 
+from backuppeer.agent.home.home import Home
 from backuppeer.cli.agents import agent_command, opening, ping_agent, start_agent, stop_agent
 from backuppeer.cli.context import context_of
 from backuppeer.cli.homes import read_peer
 from backuppeer.cli.render import shorten_id
 from backuppeer.cli.unlocking import offer_secrets
 from backuppeer.control.api import PingResult
+from backuppeer.errors import LocalError
+from backuppeer.limits import SERVICE_LOOK_S
 
 _STATUS: Final = "Say whether it runs. The exit code is 0 either way: it starts by itself when a command needs it."
 
@@ -70,10 +74,18 @@ def status(ctx: typer.Context) -> int:
     return 0
 
 
-def run(ctx: typer.Context) -> int:
+def run(
+    ctx: typer.Context,
+    *,
+    keep: Annotated[
+        bool, typer.Option("--keep", hidden=True, help="For services: wait for one that runs to end.")
+    ] = False,
+) -> int:
     """Become the agent, unless one runs: signals and exit code are its own from here on."""
     context = context_of(ctx)
     screen = context.screen
+    while keep and _is_there(context.home):
+        time.sleep(SERVICE_LOOK_S)
     found = ping_agent(context.home)
     if found is not None:
         screen.line(f"agent runs already: {_describe(found)}")
@@ -83,6 +95,13 @@ def run(ctx: typer.Context) -> int:
     screen.line(f"agent of {shorten_id(peer_id)} runs in the foreground, process {os.getpid()} (Ctrl-C ends it)")
     screen.event("running", {"pid": os.getpid(), "peer_id": peer_id})
     return _become(agent_command(context.home), next(offer_secrets(context.home)))
+
+
+def _is_there(home: Home) -> bool:
+    try:
+        return ping_agent(home) is not None
+    except LocalError:  # one that is stuck holds the home, too
+        return True
 
 
 def _become(command: list[str], secret: bytes) -> NoReturn:

@@ -30,7 +30,7 @@ _HELP: Final = (
 )
 _MORE: Final = (
     "Sets: `backup add PATH` keeps a path for every backup, `backup remove PATH` drops it, `backup sets` shows all. "
-    "A folder called add, remove or sets is ./add."
+    "Without a terminal `backup PATH` keeps no set, even with --yes. A folder called add, remove or sets is ./add."
 )
 
 

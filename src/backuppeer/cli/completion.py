@@ -1,5 +1,6 @@
 """`completion`: the script by which a shell completes command lines, and what that script asks at each Tab."""
 
+from dataclasses import replace
 from importlib.resources import files
 from typing import Annotated, Final
 
@@ -18,9 +19,10 @@ from backuppeer.limits import COMPLETION_S
 SHELLS: Final = ("bash", "zsh", "fish")
 _HELP: Final = (
     "Print the script by which your shell completes commands.\n\n"
-    "bash: `backup-peer completion bash > ~/.local/share/bash-completion/completions/backup-peer`\n\n"
-    "zsh: `backup-peer completion zsh > ~/.zfunc/_backup-peer`, with `fpath+=~/.zfunc` before `compinit`\n\n"
-    "fish: `backup-peer completion fish > ~/.config/fish/completions/backup-peer.fish`"
+    "For bash: `backup-peer completion bash >> ~/.bash_completion`\n\n"
+    "For zsh: `backup-peer completion zsh > ~/.zfunc/_backup-peer`, after `mkdir -p ~/.zfunc`, with `fpath+=~/.zfunc` "
+    "before `compinit` in ~/.zshrc\n\n"
+    "For fish: `backup-peer completion fish > ~/.config/fish/completions/backup-peer.fish`"
 )
 
 
@@ -53,7 +55,9 @@ def completion(
 
 def _suggest(context: Context, words: list[str], at: int) -> Suggestions:
     before, current = words[: at - 1], "".join(words[at - 1 : at])
-    _, rest = hoist_options(before)
+    front, rest = hoist_options(before)
+    if "--home" in front[:-1]:  # what is listed is that home's
+        context = Context(replace(context.options, home=front[front.index("--home") + 1]), context.screen)
     verb = next((word for word in rest if word in VERBS), "")
     app = get_command(build_app(context.screen, verb))
     return suggest(app, before, current, Known(lambda: _list_peers(context), lambda: _list_snapshots(context)))

@@ -1,14 +1,15 @@
 """`config`: read and change the settings of this home."""
 
+import os
 from typing import Annotated
 
 import msgspec
 import typer
 
-from backuppeer.agent.home.config import KEYS, change_config, read_config, value_of
+from backuppeer.agent.home.config import DEFAULTS, KEYS, change_config, read_config, value_of
 from backuppeer.agent.home.config_writer import write_config
 from backuppeer.cli import servers
-from backuppeer.cli.context import context_of
+from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line
 from backuppeer.errors import UserError
 from backuppeer.signaling.proxying import parse_proxy
@@ -28,13 +29,15 @@ def add_to(app: typer.Typer) -> None:
 
 
 def get(ctx: typer.Context, key: _Key) -> int:
-    """Print one setting, nothing if it is not set."""
+    """Print one setting; if it is not set, nothing on standard output, and to a person what holds then."""
     context = context_of(ctx)
     value = value_of(read_config(context.home), key)
     if context.screen.json:
         context.screen.value({"key": key, "value": value})
     elif value is not None:
         context.screen.line(_show(value))
+    else:
+        context.screen.aside(_say_unset(context, key))
     return 0
 
 
@@ -76,8 +79,18 @@ def list_values(ctx: typer.Context) -> int:
         return 0
     for key in KEYS:
         value = value_of(config, key)
-        context.screen.line(f"{key} = {_show(value)}" if value is not None else f"{key} is not set")
+        context.screen.line(f"{key} = {_show(value)}" if value is not None else _say_unset(context, key))
     return 0
+
+
+def _say_unset(context: Context, key: str) -> str:
+    """Say of a setting that is not set what holds."""
+    holds = DEFAULTS.get(key, "none")
+    if key == "servers":
+        holds = _show(context.servers())
+    elif key == "proxy" and os.environ.get("BACKUPPEER_PROXY"):
+        holds = "as BACKUPPEER_PROXY says"  # which may have a password in it
+    return f"{key} is not set: {holds}"
 
 
 def _show(value: object) -> str:

@@ -10,17 +10,20 @@ from typing import Annotated, Final, NamedTuple
 import typer
 
 from backuppeer import __version__
+from backuppeer.agent.home.config import list_set_names
 from backuppeer.agent.home.home import Home, write_private
 from backuppeer.cli import homes
 from backuppeer.cli.checkup import asking, far, here
 from backuppeer.cli.checkup.findings import Finding, State, broken_by, choose_code, order
-from backuppeer.cli.checkup.report import Cleaner, build_report, read_log
+from backuppeer.cli.checkup.report import Cleaner, build_report, hide_named, read_log
 from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.lan import say_unserved
 from backuppeer.cli.render import escape_line, escape_name, format_count, shorten_id
 from backuppeer.cli.screen import DIM, GREEN, RED, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.control.api import Nothing, PeerRow
 from backuppeer.control.client import Client
+from backuppeer.control.sessions import SessionRow
 from backuppeer.errors import BackupPeerError, ExitCode, LocalError, UserError
 from backuppeer.limits import DOCTOR_S
 
@@ -65,7 +68,7 @@ def doctor(
     home = homes.find_home(context.options)
     findings, client = _look(context, home)
     if target is not None:
-        _write_report(home, client, findings, target, is_open=addresses)
+        _write_report(context, client, findings, target, is_open=addresses)
     if screen.json:
         screen.value(findings)
     else:
@@ -151,7 +154,7 @@ def _ask_servers(context: Context, home: Home, questions: asking.Questions) -> _
         return _Way([], None, [Finding(link="server", state=State.UNSEEN, text=text, fix=exc.hint)])
     proxy = homes.configured_proxy(home) if named is None else named
     if not servers:
-        text = "none is used: hosts you have agreed with are reached without, strangers are not"
+        text = f"none is used: {say_unserved(home)}"
         return _Way([], proxy, [Finding(link="server", state=State.NONE, text=text)])
     questions.ask("server", asking.ask_servers(servers, proxy))
     return _Way(servers, proxy, [])
@@ -239,22 +242,38 @@ def _check_target(bundle: str, *, addresses: bool) -> Path | None:
 
 
 def _write_report(
-    home: Home, client: Client | None, findings: Sequence[Finding], target: Path, *, is_open: bool
+    context: Context, client: Client | None, findings: Sequence[Finding], target: Path, *, is_open: bool
 ) -> None:
-    """Write a report, for this user alone.
+    """Write a report, for this user alone; also where the agent fell silent meanwhile.
 
     Raises:
         LocalError: it can't be written.
 
     """
-    names: dict[str, str] = {}
-    if client is not None:
-        rows = client.call("peers", Nothing(), list[PeerRow], timeout_s=DOCTOR_S)
-        for number, row in enumerate(rows, 1):
-            names |= dict.fromkeys((row.alias, row.peer_id, shorten_id(row.peer_id)), str(number))
-    sessions = asking.list_sessions(client) if client is not None else []
-    cleaner = Cleaner(names, home=home.path, is_open=is_open)
+    home = homes.find_home(context.options)
+    names, sessions, told = _ask_peers(client) if client is not None else ({}, [], True)
+    if not told:
+        context.screen.note("the agent does not answer any more: what may name peers is left out of the report")
+    for found in findings:
+        if found.link == "peer" and found.name:
+            names.setdefault(found.name, str(len(set(names.values())) + 1))
+    sets = [*list_set_names(home), *(found.name for found in findings if found.link == "schedule")]
+    cleaner = Cleaner(names, home=home.path, is_open=is_open, sets=sets)
+    shown = findings if told or is_open else hide_named(findings)
     try:
-        write_private(target, build_report(findings, sessions, read_log(home.logs / "agent.log"), cleaner))
+        write_private(target, build_report(shown, sessions, read_log(home.logs / "agent.log"), cleaner))
     except OSError as exc:
         raise LocalError(f"{escape_name(str(target))} can't be written: {exc.strerror}", hint="name another") from exc
+
+
+def _ask_peers(client: Client) -> tuple[dict[str, str], list[SessionRow], bool]:
+    """Return how peers are called, each by its number, and the sessions; False: the agent says nothing any more."""
+    names: dict[str, str] = {}
+    try:
+        rows = client.call("peers", Nothing(), list[PeerRow], timeout_s=DOCTOR_S)
+        sessions = asking.list_sessions(client)
+    except BackupPeerError:
+        return {}, [], False
+    for number, row in enumerate(rows, 1):
+        names |= dict.fromkeys((row.alias, row.peer_id, shorten_id(row.peer_id)), str(number))
+    return names, sessions, True

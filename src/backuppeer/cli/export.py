@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from backuppeer.agent.home.belongings import collect_belongings, write_belongings
+from backuppeer.agent.home.belongings import Belongings, collect_belongings, read_belongings, write_belongings
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import HomeKeys, give_up_writing, load_keys
 from backuppeer.agent.home.state import State
@@ -95,6 +95,26 @@ def _write(home: Home, keys: HomeKeys, file: Path, passphrase: bytes, *, move: b
         state.close()
     write_belongings(file, belongings, passphrase)
     if move:
+        _read_back(file, belongings, passphrase)
         # After the file is durable: a crash in between leaves the right in both, and whoever writes second is told.
         give_up_writing(home)
     return ExportResult(peer_id=homes.read_peer(home), hosts=len(belongings.agreements), may_write=belongings.may_write)
+
+
+def _read_back(file: Path, belongings: Belongings, passphrase: bytes) -> None:
+    """Check that another machine will read the file, before this one gives up what only the file has then.
+
+    Raises:
+        LocalError: it would not; the file is gone, so that the same command can be given again.
+
+    """
+    try:
+        is_whole = read_belongings(file, passphrase) == belongings
+    except BackupPeerError:
+        is_whole = False
+    if not is_whole:
+        file.unlink(missing_ok=True)
+        raise LocalError(
+            f"{file} could not be read back, and was removed: this machine goes on making backups",
+            hint="export once more, into a file on another disk",
+        )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from backuppeer.agent.home.belongings import read_belongings, settle_in
+from backuppeer.agent.home.belongings import EXPORT_THERE, read_belongings, settle_in
 from backuppeer.cli import homes, unlocking
 from backuppeer.cli.context import context_of
 from backuppeer.cli.export import ExportResult
@@ -36,7 +36,7 @@ def import_home(
         )
     homes.check_writable(home)
     if not file.expanduser().is_file():
-        raise NotFoundError(f"there is no file {file}", hint="`backup-peer export FILE` in the other home makes one")
+        raise NotFoundError(f"there is no file {file}", hint=EXPORT_THERE)
     read = None if screen.can_ask else Typed(screen).read_line
     offered = unlocking.offer_typed("passphrase of the file (not shown): ", read)
     belongings = unlocking.try_secrets(offered, lambda secret: read_belongings(file.expanduser().absolute(), secret))

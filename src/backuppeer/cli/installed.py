@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from backuppeer.agent.home.home import Home, usual_home
 from backuppeer.errors import LocalError, UserError
@@ -29,12 +29,22 @@ class Keeper(Protocol):
         """What the system reads."""
         ...
 
+    def check(self) -> None:
+        """See whether the system would do it, before anything is changed.
+
+        Raises:
+            LocalError: it can't be reached.
+            UserError: somebody put something else in the file's place.
+
+        """
+        ...
+
     def install(self) -> None:
         """Write the file, and start the agent by it, now and at each login."""
         ...
 
     def uninstall(self) -> bool:
-        """End the agent, and remove the file; False if there was none."""
+        """End the agent, and remove the file, whatever the system says; False if there was none."""
         ...
 
     def is_running(self) -> bool:
@@ -54,7 +64,17 @@ def keeper_of(home: Home) -> Keeper:
 
     """
     # By the command, not by its agent: that finds out how the keys of the home are opened.
-    command = [sys.executable, "-P", "-m", "backuppeer.cli.main", "--home", os.fspath(home.path), "agent", "run"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "backuppeer.cli.main",
+        "--home",
+        os.fspath(home.path),
+        "agent",
+        "run",
+        "--keep",
+    ]
     if sys.platform == "darwin":
         return LaunchAgent(home.path, command)
     if shutil.which("systemctl"):
@@ -98,7 +118,7 @@ After=network-online.target
 
 [Service]
 Type=exec
-ExecStart={" ".join(_quote_unit(word) for word in self.command)}
+ExecStart={" ".join([_quote_program(self.command[0]), *map(_quote_unit, self.command[1:])])}
 Restart=on-failure
 RestartSec=10
 # It works in the background: whoever sits at the machine goes before.
@@ -112,19 +132,27 @@ NoNewPrivileges=yes
 WantedBy=default.target
 """
 
+    def check(self) -> None:
+        """See whether the user's manager answers."""
+        _check_place(self.file)
+        self.text()
+        _run("systemctl", "--user", "show-environment", hint=_NO_MANAGER)
+
     def install(self) -> None:
-        """Write the unit and start it, now and at each login."""
+        """Write the unit and start it, also anew, now and at each login."""
         _write(self.file, self.text())
-        _run("systemctl", "--user", "daemon-reload")
-        _run("systemctl", "--user", "enable", "--now", self._unit)
+        _run("systemctl", "--user", "daemon-reload", hint=_NO_MANAGER)
+        _run("systemctl", "--user", "enable", self._unit, hint=_NO_MANAGER)
+        _run("systemctl", "--user", "restart", self._unit, hint=_NO_MANAGER)
 
     def uninstall(self) -> bool:
         """Stop the unit and remove it."""
         if not self.file.exists():
             return False
-        _run("systemctl", "--user", "disable", "--now", self._unit)
+        _succeeds("systemctl", "--user", "disable", "--now", self._unit)
         self.file.unlink(missing_ok=True)
-        _run("systemctl", "--user", "daemon-reload")
+        (self.file.parent / "default.target.wants" / self._unit).unlink(missing_ok=True)
+        _succeeds("systemctl", "--user", "daemon-reload")
         return True
 
     def is_running(self) -> bool:
@@ -168,6 +196,10 @@ class LaunchAgent:
             }
         ).decode()
 
+    def check(self) -> None:
+        """See whether the place is free: launchd is always there."""
+        _check_place(self.file)
+
     def install(self) -> None:
         """Write the property list and load it."""
         _write(self.file, self.text())
@@ -178,7 +210,7 @@ class LaunchAgent:
         """Unload it and remove the property list."""
         if not self.file.exists():
             return False
-        _run("launchctl", "bootout", self._target)
+        _succeeds("launchctl", "bootout", self._target)
         self.file.unlink(missing_ok=True)
         return True
 
@@ -195,6 +227,20 @@ class LaunchAgent:
         return f"gui/{os.getuid()}/{self._label}"
 
 
+_NO_MANAGER: Final = (
+    "is there a session of this user? over ssh and in containers there may be none: `loginctl enable-linger` makes one "
+    "that stays"
+)
+
+
+def _check_place(path: Path) -> None:
+    if path.is_symlink():
+        raise UserError(
+            f"{path} is a link that somebody put there: nothing was changed",
+            hint="a link to /dev/null forbids the service; remove it to have one",
+        )
+
+
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.new")
@@ -202,9 +248,14 @@ def _write(path: Path, text: str) -> None:
     beside.replace(path)
 
 
+def _quote_program(word: str) -> str:
+    """Return the program as systemd reads it back: in quotes, its own signs escaped; it looks for no variable there."""
+    return '"' + _escape_unit(word).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def _quote_unit(word: str) -> str:
-    """Return a word as systemd reads it back: in quotes, its own signs escaped."""
-    return '"' + _escape_unit(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$") + '"'
+    """Return a word behind the program as systemd reads it back."""
+    return _quote_program(word).replace("$", "$$")
 
 
 def _escape_unit(text: str) -> str:
@@ -229,7 +280,7 @@ def _succeeds(*words: str) -> bool:
     return done.returncode == 0
 
 
-def _run(*words: str) -> None:
+def _run(*words: str, hint: str = "") -> None:
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=SERVICE_COMMAND_S, check=False)
     except OSError as exc:
@@ -240,6 +291,5 @@ def _run(*words: str) -> None:
         said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["it says nothing"]
         raise LocalError(
             f"`{' '.join(words)}` failed: {said[0][:200]}",
-            hint="is there a session of this user? over ssh and in containers there may be none: `loginctl "
-            "enable-linger` makes one that stays",
+            hint=hint,
         )

@@ -133,8 +133,6 @@ def _show(screen: Screen, made: InviteMade) -> None:
     tick = screen.paint("✓", GREEN)
     screen.aside(f"{tick} an invite{for_whom} to {slot}: {size}, {often}, until {format_moment(made.expires)}")
     screen.aside("")
-    screen.line(made.invite)  # never wrapped: it is copied as it stands
-    screen.aside("")
     if made.note:
         screen.aside(f"  {screen.paint('note', YELLOW)}  {escape_line(made.note)}", hang=8)
     screen.aside("  whoever has it can use it: give it to nobody else, by a way that nobody else reads", hang=2)
@@ -142,18 +140,20 @@ def _show(screen: Screen, made: InviteMade) -> None:
     screen.aside(f"  to take it back: `backup-peer invite revoke {shorten_request(made.invite_id)}`", hang=2)
     if screen.out_is_terminal:
         _show_drawn(screen, made.invite)
+    screen.line(made.invite)  # never wrapped: it is copied as it stands
 
 
 def _show_drawn(screen: Screen, invite: str) -> None:
-    """Draw the code, last of all: what follows would push its top out of a window of usual height."""
+    """Draw the code. Only the text follows: with it, it fills a window of usual height, and no more can be seen."""
     rows = list(draw_code(invite, columns=screen.columns, is_inverted=not screen.has_color))
+    needed = len(rows) + -(-len(invite) // screen.columns) + 1  # the prompt takes one
     if not rows:
         screen.aside("  a wider window shows a QR code, too", hang=2)
         return
     for row in rows:
         screen.line(screen.paint(row, _PAPER))
-    if len(rows) >= screen.rows:  # the prompt takes one
-        screen.aside(f"  to scan the code, make the window taller: {len(rows) + 2} lines show all of it", hang=2)
+    if needed > screen.rows:
+        screen.aside(f"  to scan the code, make the window taller: {needed} lines show all of it", hang=2)
 
 
 def draw_code(text: str, *, columns: int, is_inverted: bool = False) -> Iterator[str]:
@@ -182,7 +182,7 @@ def list_invites(ctx: typer.Context) -> int:
         screen.value(rows)
         return 0
     if not rows:
-        screen.line("no invites; `backup-peer invite create` makes one")
+        screen.line("no invites; `backup-peer invite create` makes one", hang=0)
         return 0
     screen.table(_COLUMNS, [_cells(row) for row in rows])
     for row in rows:

@@ -8,14 +8,14 @@ from typing import Final, NamedTuple
 
 from backuppeer.cli.choosing import Choice, read_storage
 from backuppeer.cli.context import Context
-from backuppeer.cli.render import escape_line
+from backuppeer.cli.render import escape_line, format_count
 from backuppeer.cli.screen import BOLD, GREEN, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_size
 from backuppeer.control.inviting import InviteOpened, InviteText
 from backuppeer.errors import UserError
 from backuppeer.limits import INVITE_CHARS
-from backuppeer.signaling.invite import is_invite
+from backuppeer.signaling.invite import is_invite, is_whole
 from backuppeer.signaling.nameplate import is_half_code, is_spoken
 
 _STDIN: Final = "-"
@@ -112,7 +112,17 @@ def _choose_storage(opened: InviteOpened, wanted_bytes: int) -> int:
 
 
 def _read(screen: Screen) -> str:
-    """Return what stands on standard input: a line of a terminal, else all of it."""
-    if screen.can_ask:
-        return screen.read_answer("invite: ")
-    return sys.stdin.read(INVITE_CHARS * 4)
+    """Return what stands on standard input: all of it; of a terminal, lines until the invite is whole or one is blank.
+
+    Mail programs break it, and a line that was pasted and not read would go to the shell.
+    """
+    if not screen.can_ask:
+        return sys.stdin.read(INVITE_CHARS * 4)
+    text = screen.read_answer("invite: ")
+    while is_invite(text) and not is_whole(text) and not screen.input_ended and len(text) < INVITE_CHARS * 4:
+        count = format_count(len("".join(text.split())), "character")
+        more = screen.read_answer(f"  {count} so far, go on (an empty line ends it): ", goes_on=True)
+        if not more.strip():
+            break
+        text = f"{text}\n{more}"
+    return text

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from backuppeer.agent.home.config import may_use_lan
+from backuppeer.agent.home.home import Home
 from backuppeer.cli.context import Context
 from backuppeer.cli.render import format_count
 
@@ -15,6 +16,12 @@ Lan = Annotated[
     bool | None,
     typer.Option("--lan/--no-lan", help="Find peers in this network, too, without any server; else as configured."),
 ]
+
+
+def say_unserved(home: Home) -> str:
+    """Return who is reached without any server."""
+    strangers = "strangers only in this network" if may_use_lan(home) else "strangers are not"
+    return f"hosts you have agreed with are reached without, {strangers}"
 
 
 def say_places(context: Context, servers: list[str] | None, wish: bool | None) -> str:  # noqa: FBT001 - as the option has it

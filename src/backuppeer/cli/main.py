@@ -14,7 +14,7 @@ from backuppeer import __version__
 from backuppeer.cli.options import find_empty_place, hoist_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import typer
 
@@ -204,15 +204,16 @@ def _show_way(error: Exception, verb: str) -> str:
     example = VERBS[verb].example
     if len(path.split()) > _WORDS_OF_VERB:
         # Not of the verb, which says nothing of it: what the command itself takes.
-        example = " ".join([path, *_name_arguments(getattr(context, "command", None))])
+        example = " ".join([path, *_name_arguments(getattr(context, "command", None), getattr(context, "params", {}))])
     return f"for example: `{example}`; all there is: `{path} --help`"
 
 
-def _name_arguments(command: object) -> "Iterator[str]":
-    """Yield a word for each argument that a command takes; of ways to name a peer, the shortest."""
+def _name_arguments(command: object, typed: "Mapping[str, object]") -> "Iterator[str]":
+    """Yield a word for each argument that a command takes: what was typed of a choice; else the last, the shortest."""
     for each in getattr(command, "params", ()):
         if each.param_type_name == "argument" and each.required:
-            yield (each.metavar or each.name.upper()).split("|")[-1]
+            words = (each.metavar or each.name.upper()).split("|")
+            yield next((word for word in words if word == typed.get(each.name)), words[-1])
 
 
 def _lower(message: str) -> str:

@@ -3,6 +3,8 @@
 The words come from the terminal without echo, or from standard input with --yes; never from argv, which all can read.
 """
 
+import shlex
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import typer
@@ -38,6 +40,9 @@ _ALONE: Final = (
     "if somebody does all the same: `backup-peer recover` again, once their host is on. Was the machine of before "
     "stolen or copied: `backup-peer recover --new-identity`"
 )
+_NEXT_SETS: Final = "next: `latest` alone is of the set that ran last; a set is restored by its name:"
+_SETS: Final = 8
+"""That are listed with a command each."""
 _WENT_ON: Final = "this identity went on as another, which the words give: a host shows it, and this home follows"
 _READ_ONLY: Final = (
     "this home may only read; to make the backups here from now on: `backup-peer recover --take-over` (the other "
@@ -96,8 +101,7 @@ def _recover(context: Context, request: RecoverRequest, way: str, aim: str) -> i
     plan = plan_of(context) if aim and context.home.exists_identity else None
     if plan is None or not plan.is_recovered:
         result, master = _bring_back(context, request, way)
-        for line in _advise(result, aim):
-            context.screen.line(f"  {line}", hang=4)
+        _advise(context.screen, result, aim)
         if not aim:
             context.screen.done(result)
             return 0
@@ -116,10 +120,28 @@ def _recover(context: Context, request: RecoverRequest, way: str, aim: str) -> i
     return ExitCode.INCOMPLETE if taken.left_out else ExitCode.DONE
 
 
-def _advise(result: RecoverResult, aim: str) -> tuple[str, ...]:
-    if result.alone:
-        return () if aim else (_ALONE,)
-    return (_NEXT,) if aim else (_NEXT, _READ_ONLY)
+def _advise(screen: Screen, result: RecoverResult, aim: str) -> None:
+    """Say what comes next. aim: the option that says what is done at once, or ''."""
+    if not result.alone:
+        _show_next(screen, result.sets)
+    if not aim:
+        screen.line(f"  {_ALONE if result.alone else _READ_ONLY}", hang=4)
+
+
+def _show_next(screen: Screen, sets: Sequence[str]) -> None:
+    """Say what brings everything back. sets: names, foreign: they come with the snapshots; "" for what is of none."""
+    if len(sets) <= 1:
+        screen.line(f"  {_NEXT}", hang=4)
+        return
+    screen.line(f"  {_NEXT_SETS}", hang=4)
+    named = [name for name in sets if name]
+    for name in named[:_SETS]:
+        typed = escape_line(shlex.quote(name))
+        screen.line(f"    `backup-peer restore latest --set {typed} --target DIR`", hang=6)
+    left = [f"{len(named) - _SETS} more"] if len(named) > _SETS else []
+    left += ["what is of no set"] if "" in sets else []
+    if left:
+        screen.line(f"    {' and '.join(left)}: `backup-peer snapshots` shows all", hang=6)
 
 
 def _bring_back(context: Context, request: RecoverRequest, way: str) -> tuple[RecoverResult, bytes | None]:

@@ -26,6 +26,7 @@ from backuppeer.cli.render import (
     say_trust,
     shorten_id,
     shorten_request,
+    write_peer,
 )
 from backuppeer.cli.screen import BOLD, Screen
 from backuppeer.cli.units import format_duration, format_size, parse_size, read_span
@@ -209,7 +210,8 @@ def _tell_whom(screen: Screen, row: PendingRequest) -> None:
     screen.line(
         f"{'':<16}the {other}'s screen shows the same words; if it does not, somebody stands between you", hang=16
     )
-    screen.line(f"  once you can compare them: `backup-peer peers verify {peer_id}`", hang=4)
+    typed = write_peer(row.peer_id, row.alias)
+    screen.line(f"  once you can compare them: `backup-peer peers verify {typed}`", hang=4)
 
 
 def _tell_terms(screen: Screen, row: PendingRequest) -> None:

@@ -199,9 +199,13 @@ class Screen:
             raise UserError(f"{unanswered}, and there is no terminal to ask on", hint="add --yes to agree beforehand")
         return self.read_answer(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
 
-    def read_answer(self, prompt: str) -> str:
-        """Read one line from the terminal; end of input is an empty answer, and sets `input_ended`."""
-        _drop_typed(self._in)
+    def read_answer(self, prompt: str, *, goes_on: bool = False) -> str:
+        """Read one line from the terminal; end of input is an empty answer, and sets `input_ended`.
+
+        goes_on: it is the next line of an answer, which may have been pasted together with the one before.
+        """
+        if not goes_on:
+            _drop_typed(self._in)
         self._write(self._err, f"{self._wrap(self._err, prompt.rstrip(' '), 2)} ")
         try:
             line = self._in.readline()

@@ -13,6 +13,7 @@ import typer
 from backuppeer.agent.home.config import read_config
 from backuppeer.agent.home.config_writer import write_config
 from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.lan import say_unserved
 from backuppeer.cli.probing import describe_probe, probe_all
 from backuppeer.cli.render import escape_line, format_count
 from backuppeer.cli.screen import GREEN, RED, YELLOW, Screen
@@ -102,7 +103,9 @@ def list_servers(ctx: typer.Context) -> int:
         )
         for fault in row.state.faults if row.state else []:
             context.screen.line(f"  {escape_line(fault)}", hang=2)
-    context.screen.line(f"{format_count(len(rows), 'server')}, {_SOURCES[source]}" if rows else _say_none(source))
+    context.screen.line(
+        f"{format_count(len(rows), 'server')}, {_SOURCES[source]}" if rows else _say_none(context, source)
+    )
     return 0
 
 
@@ -136,7 +139,7 @@ def _change(context: Context, servers: list[str], told: list[str]) -> int:
     write_config(context.home, msgspec.structs.replace(read_config(context.home), servers=servers))
     for line in told:
         context.screen.line(escape_line(line))
-    context.screen.line(f"now {format_count(len(servers), 'server')}" if servers else _say_none("config"))
+    context.screen.line(f"now {format_count(len(servers), 'server')}" if servers else _say_none(context, "config"))
     if (source := _source(context)) != "config":
         context.screen.note(f"this shell's commands go on with servers {_SOURCES[source]}")
     if is_offering(context):
@@ -180,8 +183,8 @@ def _ask(client: Client, urls: Sequence[str] | None) -> list[ServerState]:
     return client.call("servers", Nothing(servers=None if urls is None else list(urls)), list[ServerState])
 
 
-def _say_none(source: str) -> str:
-    return f"no server is used ({_SOURCES[source]}): hosts you have agreed with are reached without, strangers are not"
+def _say_none(context: Context, source: str) -> str:
+    return f"no server is used ({_SOURCES[source]}): {say_unserved(context.home)}"
 
 
 def _show_probe(screen: Screen, probe: Any) -> None:

@@ -5,6 +5,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,13 +15,13 @@ import typer
 from backuppeer.agent.home.config import read_config
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyfile import Custody, read_key_file
-from backuppeer.cli.agents import ping_agent, stop_agent
+from backuppeer.cli.agents import ensure_agent, ping_agent, stop_agent
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.homes import read_peer
 from backuppeer.cli.installed import Keeper, keeper_of
 from backuppeer.cli.render import escape_line, escape_name
 from backuppeer.cli.screen import GREEN
-from backuppeer.errors import LocalError, NotFoundError, UserError
+from backuppeer.errors import BackupPeerError, LocalError, NotFoundError, UserError
 from backuppeer.limits import AGENT_START_S, LOG_LINES_SHOWN
 
 _POLL_S: Final = 0.1
@@ -66,10 +67,8 @@ def install(ctx: typer.Context) -> int:
     read_peer(home)
     _check_unlocked(home)
     keeper = keeper_of(home)
-    if not keeper.is_running():
-        stop_agent(home)
-    keeper.install()
-    _await_agent(home)
+    keeper.check()
+    _put_in(home, keeper)
     screen.line(f"{screen.paint('✓', GREEN)} the agent runs, and starts at each login: {escape_name(str(keeper.file))}")
     for name in (name for name in _CARRIED if os.environ.get(name)):
         screen.note(
@@ -78,11 +77,30 @@ def install(ctx: typer.Context) -> int:
     return _tell(context, keeper)
 
 
+def _put_in(home: Home, keeper: Keeper) -> None:
+    """Have the service run in place of an agent that runs without it; if it can't, all is as it was."""
+    was_there = keeper.file.exists()
+    had_agent = False if keeper.is_running() else stop_agent(home)
+    try:
+        keeper.install()
+        _await_agent(home, keeper)
+    except BackupPeerError:
+        if not was_there:
+            keeper.uninstall()
+        if had_agent:
+            with suppress(BackupPeerError):
+                ensure_agent(home)
+        raise
+
+
 def uninstall(ctx: typer.Context) -> int:
     """End the service and remove its file."""
     context = context_of(ctx)
     keeper = keeper_of(context.home)
-    if not keeper.uninstall():
+    is_gone = keeper.uninstall()
+    if is_gone:
+        stop_agent(context.home)  # also where the system would not end it
+    else:
         raise NotFoundError("no service is installed for this home", hint="`backup-peer service install` installs one")
     context.screen.line(
         f"{context.screen.paint('✓', GREEN)} the service is gone; the agent starts when a command needs it"
@@ -144,15 +162,15 @@ def _check_unlocked(home: Home) -> None:
         )
 
 
-def _await_agent(home: Home) -> None:
-    """Return once the agent answers.
+def _await_agent(home: Home, keeper: Keeper) -> None:
+    """Return once the agent answers, and runs by the service.
 
     Raises:
         LocalError: it doesn't within its time.
 
     """
     limit = time.monotonic() + AGENT_START_S
-    while ping_agent(home) is None:
+    while ping_agent(home) is None or not keeper.is_running():
         if time.monotonic() > limit:
             raise LocalError(
                 "the service is installed, but its agent does not answer",

@@ -65,7 +65,8 @@ def snapshots(
         screen.value(rows)
     elif not rows:
         is_chosen = any((tag, host, of_set, path))
-        screen.line("no snapshots are like that" if is_chosen else "no snapshots; `backup-peer backup PATH` makes one")
+        makes_one = "no snapshots; `backup-peer backup PATH` makes one"
+        screen.line("no snapshots are like that" if is_chosen else makes_one, hang=0)
     elif group_by is None:
         screen.table(_COLUMNS, [_cells(row) for row in rows])
     else:

@@ -81,7 +81,7 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
         yield f"storing    {_describe_storing(result.storing)}"
     for number, row in enumerate(result.audits):
         yield f"{'' if number else 'proofs':<{_LABEL}}{_describe_proofs(screen, row)}"
-    for number, kept in enumerate(result.scheduled):
+    for number, kept in enumerate([] if result.read_only else result.scheduled):
         yield f"{'' if number else 'schedule':<{_LABEL}}{_describe_schedule(screen, kept)}"
     yield f"snapshots  {result.snapshots}{_READ_ONLY if result.read_only else ''}"
 
@@ -141,6 +141,8 @@ def _describe_schedule(screen: Screen, kept: ScheduledSet) -> str:
     """Return one set's line: when it was backed up and will be, and what stands in the way."""
     last = f"last backed up {format_moment(kept.last)}" if kept.last else "never backed up yet"
     following = f"next {format_moment(kept.next)}"
+    if kept.running:
+        return f"{screen.paint('✓', GREEN)} {kept.set}: {last}; being backed up since {format_moment(kept.running)}"
     if kept.failure:
         failed = f"the try at {format_moment(kept.failed)} failed: {escape_line(kept.failure)}"
         return f"{screen.paint('✗', RED)} {kept.set}: {last}; {failed}; {following}"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from backuppeer.agent.home.keyring import HomeKeys
 
 T = TypeVar("T")
+_NAMED = 4
+"""Owners that get a line each; `status` names all whose words are not compared."""
 _GOES_ON = "`backup-peer recover --new-identity` again goes on, without the words"
 
 
@@ -60,7 +62,7 @@ def succeed(context: Context, plan: SuccessionPlan, read_master: Callable[[], by
         if former:
             told = _run(context, "recover/succeed", SuccessionTold)
             await_end(context.home)
-            screen.aside(f"{screen.paint('✓', GREEN)} this home is {told.peer_id} from now on", hang=2)
+            screen.aside(f"the new id: {told.peer_id}", hang=2)
         result = announce(context)
     except KeyboardInterrupt:
         raise InterruptedByUserError("stopped: a new identity is on its way here", hint=_GOES_ON) from None
@@ -84,7 +86,8 @@ def show_result(context: Context, result: TakeOverResult) -> None:
     for line in _describe_owners(result.owners, result.stuck):
         screen.line(f"  {line}", hang=4)
     screen.line("  the 24 words stay as they are; make a new kit: `backup-peer kit --to kit.html`", hang=4)
-    screen.line("  next: `backup-peer backup PATH...`, with the paths as they are on this machine", hang=4)
+    for line in _describe_next(result):
+        screen.line(f"  {line}", hang=4)
 
 
 def follow(home: Home, master: bytes, succession: str) -> str:
@@ -168,6 +171,16 @@ def _describe_owners(owners: list[str], stuck: list[str]) -> Iterator[str]:
             f"{names} can't follow: the agreement does not name your words. What is kept here is served under the old "
             "id, which a thief has, too; after `backup-peer peers renew` on their machine they follow"
         )
+
+
+def _describe_next(result: TakeOverResult) -> Iterator[str]:
+    """Yield what to do now: who has no host of its own, and keeps backups of others, makes none."""
+    if result.peers or result.left_out or not (result.owners or result.stuck):
+        yield "next: `backup-peer backup PATH...`, with the paths as they are on this machine"
+        return
+    for name in result.owners[:_NAMED]:
+        yield f"once {escape_name(name)} has followed, compare words: `backup-peer peers verify {write_peer('', name)}`"
+    yield "next: who is to come needs a new invite: `backup-peer invite create`; those given before lead nowhere"
 
 
 def _unlock(home: Home) -> bytes:

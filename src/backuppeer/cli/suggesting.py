@@ -54,7 +54,7 @@ _OF_SNAPSHOTS: Final = re.compile(r"^\[?SNAPSHOT")
 _OF_FOLDERS: Final = re.compile(r"\bDIR\b")
 _OF_FILES: Final = re.compile(r"\b(PATH|FILE)\b")
 _PEER_OPTIONS: Final = frozenset({"--to", "--peer", "--from"})
-_CHOICE: Final = re.compile(r"[a-z][a-z-]*")
+_CHOICE: Final = re.compile(r"[a-z][a-z._-]*")
 
 
 def suggest(command: Any, words: Sequence[str], current: str, known: Known) -> Suggestions:

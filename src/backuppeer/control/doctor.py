@@ -11,7 +11,8 @@ from backuppeer.control.proven import AuditRow
 class PeerCheck(msgspec.Struct, kw_only=True):
     """What came of asking one peer whether it is there. role: `host` or `owner`; owners are not dialled.
 
-    reached: it answered just now (an owner: it is in session). code: the exit code of `error`; empty, 0 where there is
+    reached: it answered just now (an owner: it is in session). left_alone: it was not asked, as a person ended the
+    session with it a while ago, and nothing needed it since. code: the exit code of `error`; empty, 0 where there is
     none. rtt_ms: of one question and its answer. skew_s: its clock less ours, as it was when the session began.
     room_bytes: what may go there now; null = all that is agreed and not used.
     """
@@ -20,6 +21,7 @@ class PeerCheck(msgspec.Struct, kw_only=True):
     alias: str
     role: str
     reached: bool = False
+    left_alone: bool = False
     error: str = ""
     hint: str = ""
     code: int = 0

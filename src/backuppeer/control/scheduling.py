@@ -6,7 +6,8 @@ import msgspec
 class ScheduledSet(msgspec.Struct, kw_only=True):
     """A set that the agent backs up by itself: when it does next, when a snapshot was made last, and what went wrong.
 
-    failed, failure: of the last try, empty if it went well. late: nothing was backed up for far longer than it should.
+    running: since when it is backed up now. failed, failure: of the last try, empty if it went well. late: nothing was
+    backed up for far longer than it should.
     """
 
     set: str
@@ -15,3 +16,4 @@ class ScheduledSet(msgspec.Struct, kw_only=True):
     failed: str = ""
     failure: str = ""
     late: bool = False
+    running: str = ""

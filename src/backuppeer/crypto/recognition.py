@@ -7,7 +7,8 @@ Knows: which key comes from which, the tag that asks, the sealed answer. Must no
 
 Both ids are random, 128 bits each, and in the agreement that both sides keep. Others see them together only in a proof
 of misbehaviour. Each door says a fresh challenge and each seeker a fresh nonce, so no two tags have anything in common,
-and none is good for a second time or at another door.
+and none is good for a second time. A stranger's door can say the challenge of another one as its own and pass the tag
+on there; the answer it can't read, nor make another.
 """
 
 import hmac

@@ -70,6 +70,8 @@ BACKUP_SETS: Final = 256
 """Sets in the settings of one home."""
 SCHEDULE_LEAST_S: Final = 900
 """The shortest time between two runs of a set: a backup of unchanged files costs each host 256 KiB."""
+SERVICE_LOOK_S: Final = 5.0
+"""How often a service that waits for another agent's end looks whether it has come."""
 SERVICE_COMMAND_S: Final = 30.0
 """What the system may take to start or end a service."""
 LOG_LINES_SHOWN: Final = 10_000

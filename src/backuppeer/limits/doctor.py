@@ -15,6 +15,10 @@ HOME_FULL_BYTES: Final = 64 * MIB
 HOME_LOW_BYTES: Final = 1 * GIB
 CLOCK_AGREES_S: Final = 60.0
 """Clocks that differ by more are told of: times in lists are off by as much."""
+CLOCK_TOLD_S: Final = 100 * 365 * 86_400.0
+"""No peer's clock counts as further off: one that was never set stands at 1970, what says more says nonsense."""
+BACKUP_OLD_S: Final = 30 * 86_400
+"""A newest snapshot that is older is told of, where no schedule makes the next: somebody forgot."""
 BUNDLE_LINES: Final = 200
 """Lines of the agent's log that a report takes along, the last ones."""
 BUNDLE_READ_BYTES: Final = 256 * 1024

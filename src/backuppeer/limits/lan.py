@@ -18,6 +18,8 @@ LAN_CLAIMS: Final = 4
 LAN_CONNECT_S: Final = 1.0
 LAN_ANSWER_S: Final = 3.0
 """What a place may take for its answer once it has the question."""
+LAN_KNOCK_S: Final = 4.0
+"""What knocks at all places that showed one host's offer take, before servers are asked; each has an equal part."""
 LAN_REQUEST_S: Final = 3.0
 """What whoever comes to the door may take to ask, and to take the answer."""
 LAN_DOOR_CONNECTIONS: Final = 32

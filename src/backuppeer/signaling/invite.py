@@ -47,6 +47,11 @@ def is_invite(text: str) -> bool:
     return _clean(text[: INVITE_CHARS * 2]).startswith(f"{_HRP}1")
 
 
+def is_whole(text: str) -> bool:
+    """Tell whether a text is all of an invite, with no character of it mistyped."""
+    return parse_bech32m(_HRP, _clean(text)) is not None
+
+
 def format_invite(invite: Invite) -> str:
     """Return the text of an invite: `bpi1…`, 95 characters with the default server.
 

@@ -8,8 +8,8 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from backuppeer.clock import Clock
@@ -27,13 +27,16 @@ from backuppeer.crypto.stamp import (
     stamp_context,
 )
 from backuppeer.limits import CLOCK_SKEW_S, STAMP_BITS_MOST, STAMP_THREADS
+from backuppeer.signaling.workers import Workers
 
 OnProving = Callable[[str, bool], None]
 """Called with (server address, whether the work goes on): when work for a server begins, and when it ends."""
-_PROVERS: Final = ThreadPoolExecutor(max_workers=STAMP_THREADS, thread_name_prefix="stamp")
+_PROVERS: Final = Workers(STAMP_THREADS, "stamp")
 """Of their own: the threads of the loop serve the disk, and a stamp must not hold up a partner's packs."""
-_KNOCKERS: Final = ThreadPoolExecutor(max_workers=STAMP_THREADS, thread_name_prefix="knock-work")
+_KNOCKERS: Final = Workers(STAMP_THREADS, "knock-work")
 """Of their own again: a person waits, and does not wait for an offer's stamps as well."""
+_LOOKS: Final = 32
+"""After which a puzzle lets another work's have the thread: 30 ms."""
 TOO_MUCH: Final = "it asks for more work of a new key than this program does"
 NOT_TAKEN: Final = "it does not take the work that it asked for"
 
@@ -67,13 +70,13 @@ async def make_stamp(peer: bytes, server: str, bits: int, *, clock: Clock, work:
     if work.context != context:
         # A list of its own: threads of the work before may still write in theirs.
         work.context, work.nonces = context, [0] * PUZZLES
-    return join_stamp(day, await _solve_all(context, bits, nonces=work.nonces, threads=_PROVERS))
+    return join_stamp(day, await _solve_all(context, bits, nonces=work.nonces, workers=_PROVERS))
 
 
 async def make_work(challenge: bytes, inbox: bytes, server: str, *, bits: int) -> bytes:
     """Return WORK_BYTES for one message; cancelled, its threads end within a millisecond."""
     context = message_context(challenge, inbox, server)
-    return join_work(await _solve_all(context, bits, nonces=[0] * PUZZLES, threads=_KNOCKERS))
+    return join_work(await _solve_all(context, bits, nonces=[0] * PUZZLES, workers=_KNOCKERS))
 
 
 async def estimate_s(bits: int) -> float:
@@ -90,28 +93,35 @@ async def estimate_s(bits: int) -> float:
         solve_puzzle(bytes(32), 0, BITS_MOST, is_wanted=is_wanted)
         return (time.perf_counter() - began_s) / TRIALS_A_LOOK
 
-    trial_s = await asyncio.get_running_loop().run_in_executor(_KNOCKERS, try_few)
+    trial_s = await _KNOCKERS.do(_KNOCKERS.enter(0), try_few)
     return PUZZLES * 2.0**bits * trial_s / min(STAMP_THREADS, os.cpu_count() or 1)
 
 
-async def _solve_all(context: bytes, bits: int, *, nonces: list[int], threads: ThreadPoolExecutor) -> list[int]:
+async def _solve_all(context: bytes, bits: int, *, nonces: list[int], workers: Workers) -> list[int]:
     """Solve all puzzles of a context, each from its nonce on; `nonces` follows what was tried."""
-    loop, is_over = asyncio.get_running_loop(), threading.Event()
+    is_over, rank = threading.Event(), workers.enter(bits)
 
-    def solve(number: int) -> int | None:
+    def try_some(number: int) -> int | None:
+        looks = 0
+
         def is_wanted(start: int) -> bool:
+            nonlocal looks
             nonces[number] = max(nonces[number], start)
-            return not is_over.is_set()
+            looks += 1
+            return looks <= _LOOKS and not is_over.is_set()
 
-        found = solve_puzzle(context, number, bits, is_wanted=is_wanted, start=nonces[number])
-        nonces[number] = found or nonces[number]
+        return solve_puzzle(context, number, bits, is_wanted=is_wanted, start=nonces[number])
+
+    async def solve(number: int) -> int:
+        while (found := await workers.do(rank, partial(try_some, number))) is None:
+            pass
+        nonces[number] = found
         return found
 
     try:
-        found = await asyncio.gather(*(loop.run_in_executor(threads, solve, number) for number in range(PUZZLES)))
+        return await asyncio.gather(*map(solve, range(PUZZLES)))
     finally:
         is_over.set()
-    return [nonce for nonce in found if nonce is not None]
 
 
 def is_timely(day: int, now_ms: int) -> bool:

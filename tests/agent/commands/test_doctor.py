@@ -8,13 +8,14 @@ import pytest
 from agent.hosted import hosted
 from agent.loops import SetClock, play
 from backuppeer.agent.commands.doctor import DoctorCommands, find_skew, try_host
+from backuppeer.agent.peers.parting import LeftAlone
 from backuppeer.clock import SystemClock
 from backuppeer.control.api import Nothing
 from backuppeer.control.doctor import PeerCheck
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.errors import AuthenticationFault, PeerUnreachable, RefusedError
 from backuppeer.ids import AgreementId, PeerId, TransportId, format_peer_id
-from backuppeer.limits import DOCTOR_PEERS, DOCTOR_S
+from backuppeer.limits import CLOCK_TOLD_S, DOCTOR_PEERS, DOCTOR_S
 from backuppeer.proof.statements import TransportBinding, sign_statement
 
 AGREEMENT = AgreementId(b"a" * 16)
@@ -64,6 +65,16 @@ def test_a_host_that_knows_of_no_agreement_is_there_and_says_so(house, owner):
     asyncio.run(scenario())
 
 
+def test_a_host_that_is_left_alone_is_not_asked_and_told_as_that():
+    async def scenario():
+        for error, is_left_alone in ((LeftAlone("ended here"), True), (PeerUnreachable("gone"), False)):
+            row = new_row()
+            await try_host(Reaching(error), SetClock(), (HOST, AGREEMENT), row)
+            assert (row.reached, row.left_alone, row.error) == (False, is_left_alone, error.message)
+
+    play(scenario())
+
+
 @pytest.mark.parametrize(
     ("error", "code", "differs"),
     [
@@ -93,6 +104,15 @@ def test_a_clock_is_told_by_when_a_hello_was_signed():
     assert find_skew(SimpleNamespace(hello=SimpleNamespace(binding=b""), peer=peer, since_ms=1)) is None
     with pytest.raises(AuthenticationFault):
         find_skew(SimpleNamespace(hello=hello, peer=HOST, since_ms=1))
+
+
+@pytest.mark.parametrize(("signed_ms", "since_ms", "sign"), [(2**63 - 1, 0, 1), (0, 9 * 10**15, -1)])
+def test_a_clock_that_tells_nonsense_is_told_as_a_century_off_at_most(signed_ms, since_ms, sign):
+    identity = SigningKey.from_seed(b"k" * 32)
+    peer = PeerId(identity.public)
+    binding = TransportBinding(peer=peer, transport=TransportId(b"t" * 32), addresses=[], time_ms=signed_ms)
+    hello = SimpleNamespace(binding=sign_statement(binding, identity))
+    assert find_skew(SimpleNamespace(hello=hello, peer=peer, since_ms=since_ms)) == sign * CLOCK_TOLD_S
 
 
 def test_all_hosts_are_asked_side_by_side_and_no_more_than_can_be(monkeypatch):

@@ -1,6 +1,7 @@
 """What each command begins with: files that were deleted or replaced under the agent are taken up anew, or told."""
 
 import asyncio
+from contextlib import nullcontext
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
@@ -8,7 +9,7 @@ import pytest
 
 from agent.estates import estate_of
 from backuppeer.agent.commands.upkeep import look_first
-from backuppeer.agent.peers.parting import Parting
+from backuppeer.agent.peers.parting import HERE, LeftAlone, Parting
 from backuppeer.cli.routing import make_handlers
 from backuppeer.clock import SystemClock
 from backuppeer.errors import LocalError
@@ -49,6 +50,27 @@ def test_a_database_that_was_deleted_is_opened_anew_and_named(house, owner, tree
             before.index.snapshots()  # whoever reads in the old one is not cut off
             await estate.back_up(tree())
             assert len(estate.snapshots()) == 2
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("route", "is_left_alone"),
+    [("doctor/peers", True), ("doctor/network", True), ("status", True), ("backup", False), ("dump", False)],
+)
+def test_a_peer_is_left_alone_until_a_command_needs_it_which_doctor_does_not(
+    house, owner, tmp_path, route, is_left_alone
+):
+    async def command():
+        return 0
+
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            agent = agent_of(estate)
+            agent.parts.reach.parting.hold(house.peer, HERE)
+            await look_first(agent, route, command)()
+            with pytest.raises(LeftAlone) if is_left_alone else nullcontext():
+                agent.parts.reach.parting.check(house.peer)
 
     asyncio.run(scenario())
 

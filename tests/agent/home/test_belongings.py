@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from agent.loops import SetClock
+from backuppeer.agent.home import belongings as room
 from backuppeer.agent.home.belongings import (
     Belongings,
     KnownAgreement,
@@ -221,6 +222,54 @@ def test_a_file_that_is_there_or_can_not_be_written_is_told_and_left_alone(home,
     assert there.read_text() == "mine"
     with pytest.raises(LocalError, match="can't be written"):
         write_belongings(tmp_path / "no" / "such", collect(home), PASSPHRASE, stretch=CHEAP)
+
+
+@pytest.mark.parametrize(
+    ("slip", "words"),
+    [
+        (b'[sets.s]\npaths = ["/tmp"]\nschedule = "never"\n', "schedule"),
+        (b"x = 1\n", "x"),
+        (b'region = "\xff"\n', "is no text"),
+        (None, "is a folder"),
+    ],
+)
+def test_a_home_whose_settings_nobody_could_import_is_not_written_down(home, slip, words):
+    home.config.unlink()
+    if slip is None:
+        home.config.mkdir()
+    else:
+        home.config.write_bytes(slip)
+    with pytest.raises(BackupPeerError, match=words) as told:
+        collect(home, with_right=True)
+    assert str(home.config) in told.value.message
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_an_import_that_broke_off_can_be_repeated_and_leaves_nothing_of_another_file(
+    home, agreed, tmp_path, monkeypatch, is_same
+):
+    state = State(home.state)
+    state.successions.put(line(HOST, SigningKey.from_seed(bytes([4]) * 32)))
+    state.close()
+    moved, other = Home(tmp_path / "moved"), Home(tmp_path / "other")
+    recover_identity(other, bytes(32))
+    other.config.write_text("")
+
+    def fail(*_, **__):
+        raise OSError(28, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "write_keys", fail)
+        with pytest.raises(OSError, match="full"):
+            settle_in(moved, collect(home))
+    chosen = home if is_same else other
+    settle_in(moved, collect(chosen))
+    assert load_keys(moved).peer == load_keys(chosen).peer
+    assert facts(moved)[:2] == facts(chosen)[:2]
+    new, old = State(moved.state), State(chosen.state)
+    assert new.successions.list_all() == old.successions.list_all()
+    new.close()
+    old.close()
 
 
 def line(old, new, *, generation=2):

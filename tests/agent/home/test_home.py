@@ -6,7 +6,15 @@ import sys
 import pytest
 
 from agent.loops import SetClock
-from backuppeer.agent.home.config import Config, change_config, may_share_receipts, may_use_lan, read_config, value_of
+from backuppeer.agent.home.config import (
+    Config,
+    change_config,
+    describe_settings,
+    may_share_receipts,
+    may_use_lan,
+    read_config,
+    value_of,
+)
 from backuppeer.agent.home.config_writer import write_config
 from backuppeer.agent.home.home import Home, write_private
 from backuppeer.agent.home.keyring import (
@@ -241,6 +249,11 @@ def test_a_settings_file_with_an_unknown_key_or_broken_is_named(home, data, name
     with pytest.raises((UserError, DamagedStateError), match=named) as caught:
         read_config(home)
     assert str(home.config) in caught.value.message
+    (note,) = describe_settings(home)
+    assert note.startswith(caught.value.message)
+    assert "no set is backed up by its schedule" in note
+    home.config.write_bytes(b"")
+    assert describe_settings(home) == []
 
 
 def test_a_home_that_can_not_be_made_is_told_by_name(tmp_path):

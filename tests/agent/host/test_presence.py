@@ -28,7 +28,15 @@ from backuppeer.crypto.identity import SigningKey
 from backuppeer.crypto.recognition import derive_recognition
 from backuppeer.errors import NoSignaling, PeerUnreachable, RefusedError, Unavailable
 from backuppeer.ids import AgreementId, RepositoryId, format_peer_id
-from backuppeer.limits import GIB, KNOCK_BYTES, LAN_CLAIMS, LAN_PLACES_AT_ONCE, LAN_SEEN_KEPT_S
+from backuppeer.limits import (
+    GIB,
+    KNOCK_BYTES,
+    LAN_ANSWER_S,
+    LAN_CLAIMS,
+    LAN_KNOCK_S,
+    LAN_PLACES_AT_ONCE,
+    LAN_SEEN_KEPT_S,
+)
 from backuppeer.proof.statements import TransportBinding, sign_statement
 from backuppeer.signaling.knock import Verdict
 from backuppeer.signaling.lan.asking import fetch_listing, knock_at, seek_at
@@ -248,15 +256,38 @@ def test_a_network_that_changes_has_a_new_door_under_a_new_name(house, owner, mo
     run(story())
 
 
+@pytest.mark.parametrize(
+    "card", [LOOPBACK, Interface("x", (ip_interface("203.0.113.9/24"),))], ids=["loopback", "card"]
+)
+def test_the_network_is_advised_where_there_is_one_and_once_looked_at_it_is_said_what_came_of_it(
+    house, owner, monkeypatch, card
+):
+    async def story():
+        async with home(house, owner) as (_, laptop):
+            monkeypatch.setattr(neighbours_module, "list_interfaces", lambda _: [card])
+            is_there = card is not LOOPBACK
+            use_lan(wish=False)
+            with pytest.raises(NoSignaling) as told:
+                await laptop.browse()
+            assert ("browse --lan" in told.value.hint) == is_there
+            use_lan(wish=True)
+            with pytest.raises(NoSignaling) as told:
+                await laptop.browse(["ws://127.0.0.1:1"])
+            assert ("nobody offers space in this network, either" in told.value.message) == is_there
+            assert ("this network can't be looked at" in told.value.message) != is_there
+            assert "browse --lan" not in told.value.hint
+
+    run(story())
+
+
 def test_nobody_looks_around_who_is_not_allowed_to(house, owner):
     async def story():
         async with home(house, owner) as (nas, laptop):
             await nas.offer()
             owner.agree_with(house)
             laptop.neighbours.is_set = lambda: False
-            with pytest.raises(NoSignaling) as told:
+            with pytest.raises(NoSignaling):
                 await laptop.browse()
-            assert "browse --lan" in told.value.hint
             assert await laptop.neighbours.find_partner(house.peer) is None
             use_lan(wish=True)  # for this command
             assert len(await laptop.browse()) == 1
@@ -285,16 +316,18 @@ def test_servers_that_are_down_hide_nobody_in_the_network(house, owner):
 
 
 class FalseDoor:
-    """Whoever stands in the network and shows what he likes."""
+    """Whoever stands in the network and shows what he likes; mute: and answers no knock."""
 
-    def __init__(self, listing, *, relay=None):
-        self.listing, self.relay, self.heard = listing, relay, []
+    def __init__(self, listing, *, relay=None, mute=False):
+        self.listing, self.relay, self.mute, self.heard = listing, relay, mute, []
 
     def show(self):
         return self.listing
 
     async def reply(self, sealed):
         self.heard.append(sealed)
+        if self.mute:
+            await asyncio.Event().wait()
         return await knock_at(self.relay, sealed) if self.relay else sealed
 
     async def recognise(self, sought, challenge):
@@ -370,6 +403,26 @@ def test_who_passes_a_knock_on_changes_nothing_and_can_not_do_it_twice(house, ow
             (sealed,) = thief.heard
             with pytest.raises(Unavailable):
                 await knock_at(nas.place, sealed)  # heard before: no second reply
+
+    run(story())
+
+
+def test_doors_that_answer_no_knock_leave_the_host_its_part_and_servers_their_turn(house, owner, monkeypatch):
+    async def story():
+        async with home(house, owner) as (nas, laptop):
+            await nas.offer()
+            async with false_door(owner.clock, nas.service, nas.hosting.shown, mute=True) as (thief, way):
+                (found,) = await laptop.neighbours.listings()
+                seen, began_s = laptop.neighbours.seen()[house.peer], asyncio.get_running_loop().time()
+                monkeypatch.setattr(neighbours_module, "LAN_KNOCK_S", LAN_KNOCK_S / 2)
+                seen.places = [way, nas.place]
+                verdict, _ = await laptop.knocking.knock_at(found, laptop.wanting(house.peer), [])
+                assert (verdict, len(thief.heard)) == (Verdict.ACCEPTED, 1)
+                assert asyncio.get_running_loop().time() - began_s < LAN_KNOCK_S / 2
+                monkeypatch.setattr(neighbours_module, "LAN_KNOCK_S", 0.4)
+                seen.places, began_s = [way] * LAN_CLAIMS, asyncio.get_running_loop().time()
+                assert not await laptop.neighbours.knock(house.peer, lambda: bytes(KNOCK_BYTES), print)
+                assert asyncio.get_running_loop().time() - began_s < LAN_ANSWER_S
 
     run(story())
 

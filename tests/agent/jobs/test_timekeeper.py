@@ -194,3 +194,47 @@ def test_status_says_when_it_is_next(try_out):
         assert row.next > format_time(trial.watch.days.now_ms())
 
     try_out(scenario)
+
+
+def test_a_snapshot_of_the_future_stops_nothing(try_out):
+    async def scenario(trial):
+        trial.later(30 * 24)
+        await trial.keeper.look()
+        ahead_ms = trial.watch.days.now_ms()
+        trial.later(-30 * 24)
+        keeper = trial.keeper
+        keeper._list_last = lambda: {"default": ahead_ms} if trial.watch.days.now_ms() >= ahead_ms else {}
+        assert await keeper.look() == ["default"]
+        trial.later(2.1)
+        assert await keeper.look() == ["default"]
+
+    try_out(scenario)
+
+
+def test_a_clock_that_was_ahead_for_one_look_stops_nothing(try_out):
+    async def scenario(trial):
+        await trial.keeper.look()
+        trial.share = 1.0
+        trial.later(365 * 24)
+        assert await trial.keeper.look() == []
+        trial.later(-365 * 24 + 2.2)
+        assert await trial.keeper.look() == []
+        trial.later(0.2)
+        assert await trial.keeper.look() == ["default"]
+
+    try_out(scenario)
+
+
+def test_what_is_being_backed_up_is_said_to_be(try_out):
+    async def scenario(trial):
+        seen = []
+
+        async def hear() -> None:
+            seen.append(trial.row().running)
+
+        trial.keeper._before = hear
+        await trial.keeper.look()
+        assert seen[0]
+        assert trial.row().running == ""
+
+    try_out(scenario)

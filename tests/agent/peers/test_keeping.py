@@ -12,7 +12,16 @@ from backuppeer.agent.peers.keeping import Keeping
 from backuppeer.clock import slept_s
 from backuppeer.errors import PeerUnreachable, RefusedError
 from backuppeer.ids import PeerId
-from backuppeer.limits import DEAD_AFTER_S, RECONNECT_S, RECONNECTS, RETRY_FIRST_S, RETRY_MOST_S, SLEPT_S, WAKE_LOOK_S
+from backuppeer.limits import (
+    DEAD_AFTER_S,
+    RECONNECT_S,
+    RECONNECT_SETTLED_S,
+    RECONNECTS,
+    RETRY_FIRST_S,
+    RETRY_MOST_S,
+    SLEPT_S,
+    WAKE_LOOK_S,
+)
 from backuppeer.transport.memory import Network
 
 
@@ -32,12 +41,12 @@ class Dials:
 PEER = PeerId(b"p" * 32)
 
 
-def over(peer=PEER, *, is_lost=True, is_dialler=True, is_doubted=False):
+def over(peer=PEER, *, is_lost=True, is_dialler=True, is_doubted=False, lived_s=RECONNECT_SETTLED_S):
     """Return a session that is over."""
     return SimpleNamespace(
         peer=peer,
         connection=SimpleNamespace(is_dialler=is_dialler),
-        course=SimpleNamespace(is_lost=is_lost),
+        course=SimpleNamespace(is_lost=is_lost, length_ms=int(lived_s * 1000)),
         is_doubted=is_doubted,
         failure="it stopped answering",
     )
@@ -121,6 +130,68 @@ def test_no_more_are_looked_for_at_once_than_there_are_places():
             kept.lost(over(PeerId(number.to_bytes(32, "big"))))
         assert len(kept.gaps) == RECONNECTS
         await asyncio.sleep(1)
+
+    play(scenario())
+
+
+class Closers(Dials):
+    """Takes each session and closes it when it has lived for `lived_s`; `begin` is the first that does so."""
+
+    def __init__(self, lived_s):
+        super().__init__()
+        self.lived_s, self.kept = lived_s, keeping(self)
+
+    async def __call__(self, peer):
+        await super().__call__(peer)
+        self.begin()
+
+    def begin(self, **options):
+        loop = asyncio.get_running_loop()
+        loop.call_later(self.lived_s, lambda: self.kept.lost(over(lived_s=self.lived_s, **options)))
+
+
+def test_a_peer_that_closes_each_session_at_once_is_looked_for_no_longer_than_one_that_is_gone():
+    async def scenario():
+        host = Closers(RECONNECT_SETTLED_S - 0.1)
+        host.begin()
+        await asyncio.sleep(4 * RECONNECT_S)
+        assert 1 < len(host.times) < (RECONNECT_S + RETRY_MOST_S) / host.lived_s + 1
+        assert host.times[-1] < host.lived_s + RECONNECT_S + RETRY_MOST_S
+        host.times, host.lived_s = [], 0.05
+        host.begin()  # something needed it, long afterwards
+        await asyncio.sleep(RECONNECT_S + RETRY_MOST_S)
+        pauses = [later - sooner for sooner, later in zip(host.times, host.times[1:], strict=False)]
+        assert max(pauses) > RETRY_FIRST_S + host.lived_s, "they grow"
+        tries = len(host.times)
+        for _ in range(9):  # jobs go on dialling
+            host.begin()
+            await asyncio.sleep(1)
+        assert (len(host.times), host.kept.gaps) == (tries, {})
+
+    play(scenario())
+
+
+def test_one_that_lasts_or_that_we_gave_up_ourselves_is_looked_for_anew():
+    async def scenario():
+        for options in ({"lived_s": RECONNECT_SETTLED_S}, {"is_doubted": True, "lived_s": 0.05}):
+            host = Closers(0.05)
+            host.begin()
+            await asyncio.sleep(RECONNECT_S + RETRY_MOST_S)
+            tries = len(host.times)
+            host.kept.lost(over(**options))
+            await asyncio.sleep(RETRY_FIRST_S + 0.1)
+            assert len(host.times) > tries
+
+    play(scenario())
+
+
+def test_the_searches_that_are_remembered_are_as_few():
+    async def scenario():
+        kept = keeping(Dials())
+        for number in range(2 * RECONNECTS):
+            kept.lost(over(PeerId(number.to_bytes(32, "big")), lived_s=0.05))
+            await asyncio.sleep(RETRY_FIRST_S)
+        assert len(kept._searches) == min(RECONNECTS, int(2 * RECONNECT_S / RETRY_FIRST_S))
 
     play(scenario())
 

@@ -8,8 +8,9 @@ import pytest
 from agent.peers.test_relays import home
 from backuppeer.agent.peers.endpoint import whereabouts_of
 from backuppeer.clock import SystemClock
-from backuppeer.limits import RELAY_FRESH_S
+from backuppeer.limits import RELAY_FRESH_S, RELAY_LIFE_S
 from backuppeer.signaling.asking import ask_relay, relay_url
+from backuppeer.signaling.messages import RelayIs
 from backuppeer.signaling.server.relay.relaying import Relaying
 from backuppeer.signaling.servers import may_lead_to
 from signaling.kit import TurnedClock, run, serving, until
@@ -55,6 +56,15 @@ async def two_nodes(*, is_said=True):
             nodes.append((served, made))
         yield name, url, *nodes
     await asyncio.gather(*name.tasks)
+
+
+@asynccontextmanager
+async def two_relays():
+    """Yield two servers, of which the second says that its relay is the first one, for a day, and has no observers."""
+    made = [Relaying(SystemClock(), may_loopback=True) for _ in range(2)]
+    async with serving(relaying=made[0]) as good, serving(relaying=made[1]) as bad:
+        made[1].answer = lambda *_: RelayIs(86_400, [], good.url)
+        yield good, bad
 
 
 def test_a_peer_whom_the_name_leads_to_another_node_finds_the_host_at_the_hosts_node():
@@ -123,5 +133,31 @@ def test_a_server_that_leads_where_it_may_not_is_asked_itself():
             made.at = "wss://10.0.0.1:1"
             await at_host.attach()
             assert at_host.home == url
+
+    run(scene())
+
+
+def test_a_server_that_leads_to_anothers_relay_says_nothing_for_it():
+    async def scene():
+        async with two_relays() as (good, bad), home(good.url, bad.url) as (_, at_host):
+            at_host.servers = lambda: [good.url]
+            await at_host.attach()
+            before = at_host._admitted[good.url].answer
+            at_host.servers = lambda: [good.url, bad.url]
+            assert await at_host.road(bad.url) == relay_url(good.url)
+            said = at_host._admitted[good.url].answer
+            assert (said.life_s, sorted(said.observers)) == (int(RELAY_LIFE_S), sorted(before.observers))
+            assert said.observers, "its own, and not none as the other one says"
+
+    run(scene())
+
+
+def test_a_node_that_answers_nobody_leaves_the_server_that_led_there():
+    async def scene():
+        async with two_relays() as (good, bad), home(bad.url) as (_, at_host):
+            await good.stop()
+            await at_host.attach()
+            assert at_host.home == bad.url
+            assert good.url not in at_host._admitted
 
     run(scene())

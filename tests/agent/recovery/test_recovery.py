@@ -25,10 +25,12 @@ from backuppeer.control.choosing import ConnectPlanRequest
 from backuppeer.control.recovering import RecoverRequest
 from backuppeer.crypto.keys import derive_authority, derive_identity, derive_working
 from backuppeer.errors import ExitCode, IntegrityFault, NotFoundError, PeerUnreachable, RefusedError
-from backuppeer.ids import PeerId, RepositoryId, format_peer_id, shorten_peer_id
+from backuppeer.ids import PeerId, RepositoryId, SnapshotId, format_peer_id, shorten_peer_id
 from backuppeer.proof.statements import sign_statement
 from backuppeer.proof.succession import Succession
 from backuppeer.proof.writer import FIRST_EPOCH
+from backuppeer.repo.snapshot import encode_snapshot
+from repo.building import make_snapshot
 
 SILENT, STRANGER, LIAR = (PeerId(bytes([n]) * 32) for n in (1, 2, 3))
 SHORT = {peer: shorten_peer_id(peer) for peer in (SILENT, STRANGER, LIAR)}
@@ -112,6 +114,16 @@ def test_the_advice_is_to_ask_the_person_who_keeps_the_backups_and_to_try_again(
     assert said.message == "no host is on offer"
     assert said.hint.startswith("ask the person who keeps your backups to run `host` again")
     assert "`backup-peer recover` again" in said.hint
+
+
+def test_the_result_names_each_set_once_and_that_some_snapshots_are_of_none(owner):
+    vault = Vault(owner.home, owner.keys, owner.state, owner.clock, reach=None, standing=SimpleNamespace())
+    for number, name in enumerate(["photos", "", "default", "photos"]):
+        made = make_snapshot(bytes(32), set=name, time_ns=number)
+        vault.repository.index.add_snapshot(SnapshotId(bytes([number]) * 32), encode_snapshot(made))
+    recovery = Recovery(owner.keys, owner.state, vault, ways=None, slots=None)
+    assert recovery._result([]).sets == ["", "default", "photos"]
+    vault.close()
 
 
 def test_progress_counts_hosts_and_says_who_is_waited_for(heir):

@@ -7,6 +7,7 @@ from backuppeer import limits
 from backuppeer.agent.home.sets import BackupSet
 from backuppeer.cli.checkup import far
 from backuppeer.cli.checkup.findings import State
+from backuppeer.clock import format_time
 from backuppeer.control.api import SnapshotRow
 from backuppeer.control.doctor import NetworkCheck, PeerCheck
 from backuppeer.control.proven import AuditRow
@@ -55,15 +56,22 @@ def test_a_server_that_works_says_how_fast():
     [
         ([], State.UNSEEN, "not compared"),
         ([0.4, -1.0, 3.0], State.OK, "agrees with 3 other clocks"),
-        ([3600.0], State.WARNING, "1 h behind, by 1 other clock"),
-        ([-3600.0, -3601.0, 0.0], State.WARNING, "1 h ahead, by 3 other clocks"),
-        ([0.0, 0.1, 86_400.0], State.OK, "agrees"),
+        ([3600.0], State.WARNING, "1 h behind, by 1 other clock; up to"),
+        ([-3600.0, -3601.0, 0.0], State.WARNING, "1 h ahead, by 2 of 3 other clocks"),
+        ([0.0, 0.1, 86_400.0], State.OK, "agrees with 2 of 3 other clocks"),
         ([limits.CLOCK_AGREES_S - 0.1], State.OK, "agrees"),
         ([limits.CLOCK_AGREES_S], State.WARNING, "1 m behind"),
-        ([float(limits.CLOCK_SKEW_S)], State.BROKEN, "not taken"),
+        ([float(limits.CLOCK_SKEW_S)] * 2, State.BROKEN, "2 h behind, by 2 other clocks: offers"),
+        ([36_000.0, 36_000.0, 0.0], State.BROKEN, "10 h behind, by 2 of 3 other clocks"),
+        ([36_000.0, 36_000.0, 3600.0, 0.0], State.WARNING, "1 h behind, by 3 of 4 other clocks"),
+        ([36_000.0], State.WARNING, "one alone may be the wrong one"),
+        ([0.0, 36_000.0], State.WARNING, "clocks disagree: 1 of 2 others agrees with this machine's"),
+        ([-36_000.0, 36_000.0], State.WARNING, "clocks disagree: none of 2 others agrees"),
+        ([0.0, 0.0, 36_000.0, 36_000.0], State.WARNING, "clocks disagree: 2 of 4 others agree with"),
+        ([0.0, 36_000.0, -36_000.0], State.WARNING, "clocks disagree"),
     ],
 )
-def test_most_other_clocks_decide_whose_is_wrong(skews, state, words):
+def test_most_other_clocks_decide_whose_is_wrong_and_never_one_alone(skews, state, words):
     told = far.judge_clock(skews)
     assert told.state == state
     assert words in told.text
@@ -110,6 +118,10 @@ def test_the_network_is_named_by_what_observers_saw(found, state, words):
             "repair",
         ),
         ({"audit": AuditRow(peer_id=PEER, alias="", state="owing", owed=2)}, State.WARNING, 0, "owes 2", "audit --now"),
+        (
+            {"reached": False, "left_alone": True, "error": "ended here", "code": 11},
+            *(State.UNSEEN, 0, "not asked: ended here, and it is left alone for a while", "goes there at once"),
+        ),
         ({"role": "owner", "reached": False}, State.NONE, 0, "you keep 1 GB", ""),
         ({"role": "owner"}, State.OK, 0, "connected", ""),
         ({"role": "owner", "differs": True}, State.BROKEN, 12, "somebody else", "peers verify"),
@@ -147,6 +159,36 @@ def test_of_each_set_the_newest_snapshot_counts(rows, copies, state, code, words
     told = next(far.judge_backups(rows, {"docs": BackupSet(paths=["/a"], copies=copies)}, hosts=1, now_s=NOW_S))
     assert (told.name, told.state, told.code) == ("docs", state, code)
     assert words in told.text
+
+
+OLD = "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("age_s", "schedule", "state"),
+    [
+        (limits.BACKUP_OLD_S, "", State.OK),
+        (limits.BACKUP_OLD_S + 1, "", State.WARNING),
+        (10 * 365 * 86_400, "", State.WARNING),
+        (limits.BACKUP_OLD_S + 1, "daily 03:00", State.OK),
+    ],
+)
+def test_an_old_backup_that_nothing_makes_anew_is_told(age_s, schedule, state):
+    time = format_time(int((NOW_S - age_s) * 1000))
+    sets = {"docs": BackupSet(paths=["/a"], schedule=schedule)}
+    (told,) = far.judge_backups([snapshot(time=time)], sets, hosts=1, now_s=NOW_S)
+    assert (told.state, told.code) == (state, 0)
+    if state == State.WARNING:
+        assert "no schedule" in told.text
+        assert "`backup-peer backup --set docs`" in told.fix
+        assert "schedule = " in told.fix
+
+
+def test_an_old_backup_of_paths_in_no_set_is_told_too_and_what_is_broken_comes_first():
+    (told,) = far.judge_backups([snapshot(of="", time=OLD)], {}, hosts=1, now_s=NOW_S)
+    assert (told.state, "`backup-peer backup PATH`" in told.fix) == (State.WARNING, True)
+    (told,) = far.judge_backups([snapshot(of="", time=OLD, incomplete=True)], {}, hosts=1, now_s=NOW_S)
+    assert told.state == State.BROKEN
 
 
 @pytest.mark.parametrize(("hosts", "state"), [(0, State.NONE), (1, State.WARNING)])

@@ -73,8 +73,15 @@ def test_of_the_log_only_named_fields_are_told_and_reasons_of_the_network_alone(
         "no json",
         "[1]",
     ]
-    _, told = report(is_open=False, log=lines)
+    _, told = report(is_open=True, log=lines)
     assert told["log"] == [{"event": "session ended", "reason": "it stopped answering"}, {"event": "file left out"}]
+
+
+def test_reasons_may_name_peers_by_names_of_before_so_they_are_told_with_names_alone():
+    line = json.dumps({"event": "session ended", "reason": "uncle bob can't be reached"})
+    text, told = report(is_open=False, log=[line])
+    assert "bob" not in text
+    assert told["log"] == [{"event": "session ended"}]
 
 
 def test_the_end_of_a_long_log_is_taken_and_long_texts_are_cut(tmp_path):
@@ -89,6 +96,64 @@ def test_the_end_of_a_long_log_is_taken_and_long_texts_are_cut(tmp_path):
     assert read_log(tmp_path / "none") == []
 
 
-@pytest.mark.parametrize("text", ["21:30:05", "it doesn't answer, and it's off", "open in 3 ms; answers in 2 ms"])
+def clean(text, *, sets=(), names=NAMES):
+    return Cleaner(names, home=HOME, is_open=False, sets=sets).clean(text)
+
+
+@pytest.mark.parametrize("name", ["tax-evasion-2025", "tax", "set", "1"])
+def test_names_of_sets_are_numbers_and_what_they_are_part_of_stays(name):
+    text = f"sets.{name}.paths is bad; `backup-peer backup --set {name}`"
+    told = clean(text, sets=[name, "taxes"])
+    assert told == "sets.set 1.paths is bad; `backup-peer backup --set set 1`"
+    assert clean("the default holds, `backup-peer backup` too", sets=["default", "backup"]).startswith("the default")
+    assert "backup-peer" in clean("`backup-peer backup --set backup`", sets=["backup"])
+
+
+def test_a_name_that_stands_in_another_one_is_not_taken_for_it():
+    assert clean("peer and 1 and old alice", names={"old alice": "1", "peer": "2", "1": "3"}) == (
+        "peer 2 and peer 3 and peer 1"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("dialled 203.0.113.9.", "203.0.113.9, 203.0.113.9: refused", "at 203.0.113.9:443.", "...203.0.113.9..."),
+        *("2001:db8::7: refused", "2001:db8::7.", "from 2001:db8::", "::ffff:203.0.113.9."),
+    ],
+)
+def test_an_address_is_found_whatever_stands_around_it(text):
+    told = clean(text)
+    assert "<address>" in told
+    assert [part for part in ("203", "113", "2001", "db8") if part in told] == []
+
+
+@pytest.mark.parametrize("between", [" ", "  ", ", ", ",", "\n", " - ", "\t"])
+@pytest.mark.parametrize("change", [str, str.upper, str.title])
+@pytest.mark.parametrize("count", [6, 12, 24])
+def test_words_are_found_however_they_are_written(between, change, count):
+    words = WORDS.split()[:count]
+    told = clean(f"I typed: {between.join(change(word) for word in words)}")
+    assert [word for word in words if word in told.lower().split()] == []
+    assert "<words>" in told
+    numbered = clean(" ".join(f"{number}. {word}" for number, word in enumerate(words, 1)))
+    assert [word for word in words if word in numbered] == []
+
+
+def test_what_the_end_of_a_text_cuts_is_cleaned_before():
+    secret = bytes(range(32)).hex()
+    told = clean("so " * (limits.BUNDLE_TEXT_CHARS // 3 - 5) + secret)
+    assert secret[:8] not in told
+    assert len(told) <= limits.BUNDLE_TEXT_CHARS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("21:30:05", "it doesn't answer, and it's off", "open in 3 ms; answers in 2 ms"),
+        "`backup-peer agent stop`, then `backup-peer agent start`, then `backup-peer doctor` again",
+        "set this machine's clock: `sudo timedatectl set-ntp true`, or in the system's settings",
+    ],
+)
 def test_what_is_no_secret_stays(text):
     assert Cleaner({}, home=HOME, is_open=False).clean(text) == text

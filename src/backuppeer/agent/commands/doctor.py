@@ -14,6 +14,7 @@ from backuppeer.agent.commands.room import Room, find_open_room, room_at, room_f
 from backuppeer.agent.commands.wishes import describe_end, terms_with
 from backuppeer.agent.jobs.audit import describe_all
 from backuppeer.agent.peers.names import alias_of
+from backuppeer.agent.peers.parting import LeftAlone
 from backuppeer.agent.peers.partners import Reach
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.whereabouts import read_binding
@@ -25,7 +26,7 @@ from backuppeer.control.events import Event, EventName
 from backuppeer.control.proven import AuditRow
 from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode
 from backuppeer.ids import AgreementId, PeerId, format_peer_id
-from backuppeer.limits import DOCTOR_PEERS, DOCTOR_S
+from backuppeer.limits import CLOCK_TOLD_S, DOCTOR_PEERS, DOCTOR_S
 from backuppeer.proof.revisions import end_ms
 from backuppeer.wire.messages import GetUsage, Usage
 
@@ -98,16 +99,20 @@ async def try_host(reach: Reach, clock: Clock, place: tuple[PeerId, AgreementId]
         row.error, row.code = f"no answer within {DOCTOR_S:.0f} s", ExitCode.UNREACHABLE
     except BackupPeerError as exc:
         row.error, row.hint, row.code = exc.message, exc.hint, exc.exit_code
+        row.left_alone = isinstance(exc, LeftAlone)
         # A binding that does not hold is the peer's fault, as whoever answers in its place is.
         row.differs = row.differs or isinstance(exc, AuthenticationFault)
 
 
 def find_skew(session: Session) -> float | None:
-    """Return the peer's clock less ours in seconds, by when it says it signed its Hello; None where it said nothing."""
+    """Return the peer's clock less ours in seconds, by when it says it signed its Hello; None where it said nothing.
+
+    The peer may say any time: no more than CLOCK_TOLD_S becomes of it.
+    """
     if not session.hello.binding:
         return None
     signed_ms = read_binding(session.hello.binding, session.peer).time_ms
-    return round((signed_ms - session.since_ms) / 1000, 1)
+    return max(-CLOCK_TOLD_S, min(round((signed_ms - session.since_ms) / 1000, 1), CLOCK_TOLD_S))
 
 
 async def _tell(emit: Emit, rows: Sequence[PeerCheck]) -> None:

@@ -17,6 +17,7 @@ from backuppeer.agent.commands.kit import remind_of_kit
 from backuppeer.agent.commands.room import Room, ended_room, find_open_room, room_at, room_for, storing_state
 from backuppeer.agent.commands.trial import is_trial
 from backuppeer.agent.commands.wishes import describe_end, terms_with
+from backuppeer.agent.home.config import describe_settings
 from backuppeer.agent.home.identity_alarms import differed_as
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
 from backuppeer.agent.home.state import State
@@ -79,7 +80,7 @@ class HomeCommands:
             sessions=len(self._parts.sessions.all()),
             hosting=hosting_state(self._agent),
             snapshots=snapshots,
-            notes=[*notes, *self._notes()],
+            notes=[*describe_settings(self._parts.home), *notes, *self._notes()],
             waiting_in=self._count_waiting(Direction.IN),
             waiting_out=self._count_waiting(Direction.OUT),
             read_only=not self._agent.owner.vault.writer.may_write,

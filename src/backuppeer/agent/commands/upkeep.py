@@ -18,6 +18,9 @@ T = TypeVar("T")
 _BARE: Final = frozenset({"ping", "stop"})
 """Whatever became of its files, the agent must be found, and stopped."""
 
+_DOCTOR: Final = "doctor/"
+"""Who looks whether all is well wants nothing anew: peers that are left alone stay so."""
+
 
 def look_first(agent: Agent, route: str, handler: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
     """Return the handler of a route that first takes up anew, or writes again, what was deleted under the agent."""
@@ -35,7 +38,8 @@ def look_first(agent: Agent, route: str, handler: Callable[P, Awaitable[T]]) -> 
         await asyncio.to_thread(agent.parts.state.look_after)
         # In the loop, so that no job begins to write in between; four looks at a folder.
         agent.owner.vault.look_after()
-        if ROUTES[route].work or ROUTES[route].bulk or ROUTES[route].feed:
+        wants = ROUTES[route].work or ROUTES[route].bulk or ROUTES[route].feed
+        if wants and not route.startswith(_DOCTOR):
             agent.parts.reach.parting.lift()  # a person wants something anew
         return await handler(*given, **options)
 

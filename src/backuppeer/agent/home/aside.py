@@ -39,16 +39,17 @@ def open_or_set_aside(path: Path, make: Callable[[Path], T], *, note: Callable[[
         return make(path)
 
 
-def set_aside(path: Path) -> Path:
+def set_aside(path: Path, ending: str = _ASIDE) -> Path:
     """Give a database, with the log beside it, other names; return that of the database itself. It must be closed.
 
     Its name is free afterwards whatever stood there. Of damaged databases the last is kept, of other things all.
+    ending: what comes after its name, of one that is not damaged.
     """
-    kept = path.with_name(path.name + _ASIDE)
+    kept = path.with_name(path.name + ending)
     number = 1
     while kept.exists() and not (kept.is_file() and path.is_file()):
         number += 1
-        kept = path.with_name(f"{path.name}{_ASIDE}{number}")
+        kept = path.with_name(f"{path.name}{ending}{number}")
     # The log first: it belongs to the file. Cut off between, the file is damaged as before and is moved the next time.
     for suffix in (*_LOGS, ""):
         part = path.with_name(path.name + suffix)

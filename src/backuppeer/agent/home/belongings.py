@@ -16,7 +16,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from backuppeer.agent.home.config import parse_config
+from backuppeer.agent.home.aside import set_aside
+from backuppeer.agent.home.config import parse_config, read_settings
 from backuppeer.agent.home.heir import FormerSelf, is_begun, write_former
 from backuppeer.agent.home.home import Home, write_private
 from backuppeer.agent.home.keyring import HomeKeys, write_keys
@@ -42,12 +43,18 @@ from backuppeer.proof.succession import Succession, open_succession
 
 MOVED_IN: Final = "moved_in"
 """The setting of a home that was made of a file and has not heard yet what its hosts keep; empty afterwards."""
+EXPORT_THERE: Final = "`backup-peer export FILE` on the other machine makes one"
+_FORGOTTEN: Final = (
+    "forgotten? `backup-peer export FILE` on the other machine makes another file, with a new passphrase; "
+    "`backup-peer recover` needs the 24 words alone; or the file was changed"
+)
 _MAGIC: Final = b"BPHOME\r\n"
 _VERSION: Final = 1
 _HEIR_VERSION: Final = 2
 """Of a home whose identity went on (ADR 69): programs of before must not read half of its keys."""
 _LINES_VERSION: Final = 3
 """Of a home that follows others who went on: a program of before would know them by an id that is out of use."""
+_BEFORE: Final = ".before"
 _Id = Annotated[bytes, Meta(min_length=32, max_length=32)]
 _Seed = Annotated[bytes, Meta(max_length=32)]
 
@@ -162,7 +169,9 @@ def collect_belongings(home: Home, keys: HomeKeys, state: State, *, with_right: 
     """Return what a file of a home is to hold. with_right: device key and grant, too.
 
     Raises:
-        UserError: this home has no right to write that it could give, or a new identity is on its way here.
+        UserError: this home has no right to write that it could give, a new identity is on its way here, or its
+            settings say what nobody could import.
+        DamagedStateError, LocalError: the settings can't be read.
 
     """
     if is_begun(home):
@@ -186,7 +195,7 @@ def collect_belongings(home: Home, keys: HomeKeys, state: State, *, with_right: 
         grant=keys.grant if with_right else b"",
         peers=[_known(record) for record in state.peers()],
         agreements=[KnownAgreement(host=host, signed=signed) for _, host, signed in state.agreements()],
-        config=home.config.read_text() if home.config.exists() else "",
+        config=read_settings(home),
         lines=[KnownLine(*heir) for heir in state.successions.list_all()],
     )
 
@@ -222,19 +231,28 @@ def read_belongings(path: Path, passphrase: bytes) -> Belongings:
     data = _read(path)
     end = len(_MAGIC) + 1
     if data[: len(_MAGIC)] != _MAGIC or len(data) <= end:
-        raise DamagedStateError(f"{path} is no exported home", hint="`backup-peer export FILE` makes one")
+        raise DamagedStateError(f"{path} is no exported home", hint=EXPORT_THERE)
     if data[len(_MAGIC)] not in range(_VERSION, _LINES_VERSION + 1):
         raise NewerFormatError(
             f"{path} was written by another version of backup-peer (format {data[len(_MAGIC)]})",
             hint="install the newer backup-peer to read it",
         )
     try:
-        plain = open_sealed(data[end:], passphrase, bound=data[:end])
+        plain = _open(data[end:], passphrase, data[:end])
         belongings = msgspec.msgpack.decode(plain, type=Belongings)
         _check(belongings)
     except (msgspec.DecodeError, UnicodeDecodeError, PeerFault, LocalError) as exc:
         raise DamagedStateError(f"{path} does not hold what it should", hint="take another copy of it") from exc
     return belongings
+
+
+def _open(sealed: bytes, passphrase: bytes, bound: bytes) -> bytes:
+    try:
+        return open_sealed(sealed, passphrase, bound=bound)
+    except UserError as exc:
+        error = UserError(exc.message, hint=_FORGOTTEN)  # that of a home's keys is about a home that is there
+        error.exit_code = exc.exit_code
+        raise error from exc
 
 
 def settle_in(home: Home, belongings: Belongings) -> PeerId:
@@ -252,6 +270,9 @@ def settle_in(home: Home, belongings: Belongings) -> PeerId:
     home.prepare()
     if belongings.config:
         write_private(home.config, belongings.config.encode())
+    if home.state.exists():
+        # What an import left that broke off, of this file or of another; or of a home whose keys are gone.
+        set_aside(home.state, _BEFORE)
     working = belongings.secret
     state = State(home.state)
     try:
@@ -328,7 +349,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(EXPORT_BYTES + 1)
     except FileNotFoundError as exc:
-        raise NotFoundError(f"there is no file {path}", hint="`backup-peer export FILE` makes one") from exc
+        raise NotFoundError(f"there is no file {path}", hint=EXPORT_THERE) from exc
     except OSError as exc:
         raise LocalError(f"{path} can't be read: {exc.strerror}", hint="is it a file, and yours to read?") from exc
     if len(data) > EXPORT_BYTES:

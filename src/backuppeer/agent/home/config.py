@@ -56,6 +56,8 @@ _SWITCHES: Final = {
     "network.lan": ("yes", "no", "`backup-peer config set network.lan no`"),
 }
 """Both values, and a command that sets the second."""
+DEFAULTS: Final = {"audits": "on", "trust.share_receipts": "yes", "network.lan": "no"}
+"""What holds while a switch is not set."""
 _TABLES: Final[dict[str, type[msgspec.Struct]]] = {"trust": TrustSettings, "network": NetworkSettings}
 KEYS: Final = ("servers", "proxy", "region", "audits", "passphrase_command", "trust.share_receipts", "network.lan")
 """What `config get` and `config set` are for; sets have verbs of their own."""
@@ -70,20 +72,48 @@ def read_config(home: Home) -> Config:
         LocalError: the system does not let us read it.
 
     """
+    return _understand(home, _read_text(home))
+
+
+def read_settings(home: Home) -> str:
+    """Return the text of the settings, comments and all, having checked what it says; "" when there is no file.
+
+    Raises:
+        BackupPeerError: as `read_config`.
+
+    """
+    text = _read_text(home)
+    _understand(home, text)
+    return text
+
+
+def _understand(home: Home, text: str) -> Config:
     try:
-        text = home.config.read_bytes().decode()
+        return parse_config(text)
+    except UserError as exc:
+        raise UserError(f"{home.config}: {exc.message}", hint=exc.hint or "mend the file") from exc
+
+
+def _read_text(home: Home) -> str:
+    try:
+        return home.config.read_bytes().decode()
     except FileNotFoundError:
-        return Config()
+        return ""
     except IsADirectoryError as exc:
         raise DamagedStateError(f"{home.config} is a folder", hint="move it away: settings stand in a file") from exc
     except OSError as exc:
         raise LocalError(f"{home.config} can't be read: {exc.strerror}", hint="is it yours to read?") from exc
     except UnicodeDecodeError as exc:
         raise DamagedStateError(f"{home.config} is no text: {exc}", hint="mend or delete the file") from exc
+
+
+def list_set_names(home: Home) -> list[str]:
+    """Return what the settings call backup sets, be these good or not; none where the file is no TOML."""
     try:
-        return parse_config(text)
-    except UserError as exc:
-        raise UserError(f"{home.config}: {exc.message}", hint=exc.hint or "mend the file") from exc
+        sets = tomllib.loads(home.config.read_bytes().decode()).get("sets")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return []
+    return list(sets) if isinstance(sets, dict) else []
 
 
 def parse_config(text: str) -> Config:
@@ -149,6 +179,17 @@ def value_of(config: Config, key: str) -> list[str] | str | None:
         return one
     value: list[str] | str | None = getattr(config, key)
     return value
+
+
+def describe_settings(home: Home) -> list[str]:
+    """Return what does not go on while the settings can't be read, and why that is so; nothing while they can."""
+    try:
+        read_config(home)
+    except (UserError, DamagedStateError, LocalError) as exc:
+        how = f" ({exc.hint})" if exc.hint else ""
+        stands = "no set is backed up by its schedule, no host is audited, and no server that stands there is used"
+        return [f"{exc.message}{how}; until that is mended, {stands}"]
+    return []
 
 
 def may_share_receipts(home: Home) -> bool:

@@ -17,6 +17,7 @@ from backuppeer.agent.host.requests import Requests
 from backuppeer.agent.peers.offers import Offer, choose_promises, is_within
 from backuppeer.clock import Clock
 from backuppeer.control.promises import NO_WISH, PromiseWish
+from backuppeer.crypto.identity import SIGNATURE_BYTES
 from backuppeer.errors import NotFoundError, ProtocolViolation, RefusedError
 from backuppeer.host.leases import Lease
 from backuppeer.ids import AgreementId, PeerId
@@ -161,8 +162,11 @@ class Revising:
     def take(self, owner: PeerId, agreement: AgreementId, signed: bytes) -> int:
         """Put a revision into force that this host had co-signed and lost since; return the number in force.
 
+        Under a name of before whoever robbed this host may have co-signed it: what asks more then is asked for anew.
+
         Raises:
             NotFoundError: there is no such agreement with this owner.
+            RefusedError: a person must agree first, or did not; or it binds for longer than anybody may ask for.
             PeerFault: not signed by both, or no successor of what is in force.
             StoreUnavailable: the store is away.
 
@@ -174,7 +178,21 @@ class Revising:
                 raise ProtocolViolation("a revision is of another agreement than it was sent for")
             if offered.revision <= lease.terms.revision:
                 return lease.terms.revision
+            check_spans(wish_of(offered), offered.notice_s)
+            if lease.host in self._premises.names.former and asks_more(lease.terms, offered):
+                return self._ask_anew(lease, offered, signed[:-SIGNATURE_BYTES])
             return self._premises.agree(signed).terms.revision
+
+    def _ask_anew(self, lease: Lease, offered: Agreement, proposal: bytes) -> int:
+        """Weigh what the key of before co-signed as if it were only proposed."""
+        check_successor(lease.signed, offered)
+        answer = self._weigh(lease, offered, proposal)
+        if not isinstance(answer, bytes):
+            raise RefusedError(
+                "these terms ask more of this host, and were signed as who it was before: its person is asked",
+                hint="it takes effect, and the agreement goes on with the new identity, when its person has agreed",
+            )
+        return offered.revision
 
     def _check_owner(self, owner: PeerId, signed: bytes, device_sig: bytes) -> None:
         """Refuse a further agreement to a machine of an owner that another one took over from."""

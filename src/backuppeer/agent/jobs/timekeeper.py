@@ -2,9 +2,10 @@
 
 Knows: when a set ran last and is due next, that nothing else is held up. Must not know: how a backup goes. When a set
 ran last is read from its newest snapshot, so a restart neither forgets nor repeats one, and one made by hand counts. A
-time that passed while the machine slept is caught up once, when it is awake again. One that failed is tried again after
-five minutes, ten, twenty, six hours at most. Sets start within a random while after they are due, so that many owners
-of one host don't call in step.
+time that passed while the machine slept is caught up once, when it is awake again. What a clock that was ahead wrote
+(a snapshot of the future, a time worked out then) counts for nothing once it was put right. One that failed is tried
+again after five minutes, ten, twenty, six hours at most. Sets start within a random while after they are due, so that
+many owners of one host don't call in step.
 """
 
 import asyncio
@@ -38,6 +39,7 @@ from backuppeer.limits import (
 _log = structlog.get_logger()
 Pick = Callable[[float, float], float]
 _JITTER_SHARE = 0.05
+_RETRY_SPREAD = 1.2
 _DAY_MS = 86_400_000
 
 
@@ -56,6 +58,8 @@ class _Course:
     failures: int = 0
     failure: str = ""
     failed_ms: int = 0
+    running_ms: int = 0
+    """Since when it is backed up; 0: it is not."""
 
 
 class Timekeeper:
@@ -75,8 +79,8 @@ class Timekeeper:
         while True:
             try:
                 await self.look()
-            except BackupPeerError as exc:
-                _log.info("no schedules", reason=exc.message)
+            except (BackupPeerError, OSError) as exc:
+                _log.warning("no schedules", reason=str(exc))
             await asyncio.sleep(SCHEDULE_LOOK_S)
 
     async def look(self) -> list[str]:
@@ -110,6 +114,7 @@ class Timekeeper:
                     last=format_time(last_ms) if last_ms else "",
                     failed=format_time(course.failed_ms) if course.failed_ms else "",
                     failure=course.failure,
+                    running=format_time(course.running_ms) if course.running_ms else "",
                     late=bool(last_ms) and now_ms - last_ms > late_ms,
                 )
             )
@@ -129,6 +134,8 @@ class Timekeeper:
 
     async def _is_due(self, name: str, course: _Course) -> bool:
         now_ms = self._vault.clock.now_ms()
+        if self._was_ahead(course, now_ms):
+            course.last_ms = course.start_ms = course.failures = course.failed_ms = 0
         if not course.start_ms:
             course.last_ms = max(course.last_ms, await asyncio.to_thread(self._find_last, name))
             course.start_ms = self._draw_start(course, now_ms)
@@ -141,6 +148,13 @@ class Timekeeper:
             course.start_ms = self._draw_start(course, now_ms)
         return course.start_ms <= now_ms
 
+    @staticmethod
+    def _was_ahead(course: _Course, now_ms: int) -> bool:
+        """Whether the clock has been put back since the times of a course were worked out."""
+        due_ms = next_after_ms(course.schedule, course.last_ms) if course.last_ms else now_ms
+        last_start_ms = max(due_ms, now_ms) + int(1000 * max(SCHEDULE_JITTER_S, _RETRY_SPREAD * SCHEDULE_RETRY_MOST_S))
+        return max(course.last_ms, course.failed_ms) > now_ms or course.start_ms > last_start_ms
+
     def _draw_start(self, course: _Course, now_ms: int) -> int:
         jitter_s = min(SCHEDULE_JITTER_S, _JITTER_SHARE * period_s(course.schedule))
         due_ms = next_after_ms(course.schedule, course.last_ms) if course.last_ms else now_ms
@@ -150,14 +164,16 @@ class Timekeeper:
         return self._list_last().get(name, 0)
 
     def _list_last(self) -> dict[str, int]:
-        """Return of each set when its newest snapshot was made; one of the future counts as of now."""
+        """Return of each set when its newest snapshot was made, but for those of the future."""
         if not self._courses or not self._vault.exists_repository:
             return {}
         now_ms = self._vault.clock.now_ms()
         listed = list_snapshots(self._vault.repository.index)
-        return {snapshot.set: min(snapshot.time_ns // 1_000_000, now_ms) for _, snapshot in listed}
+        stamped = ((snapshot.set, snapshot.time_ns // 1_000_000) for _, snapshot in listed)
+        return {name: time_ms for name, time_ms in stamped if time_ms <= now_ms}
 
     async def _back_up(self, name: str, course: _Course) -> None:
+        course.running_ms = self._vault.clock.now_ms()
         try:
             await self._before()
             async with self._vault.busy, returning_memory(), reporting(_tell_nobody) as reporter:
@@ -166,9 +182,11 @@ class Timekeeper:
             wait_s = min(SCHEDULE_RETRY_S * 2**course.failures, SCHEDULE_RETRY_MOST_S)
             course.failures, course.failure = min(course.failures + 1, 16), exc.message
             course.failed_ms = self._vault.clock.now_ms()
-            course.start_ms = course.failed_ms + int(1000 * wait_s * self._pick(1, 1.2))
+            course.start_ms = course.failed_ms + int(1000 * wait_s * self._pick(1, _RETRY_SPREAD))
             _log.warning("scheduled backup failed", set=name, reason=exc.message)
             return
+        finally:
+            course.running_ms = 0
         _log.info("scheduled backup", set=name, snapshot=result.snapshot[:8], errors=result.errors)
         course.failures, course.failure, course.failed_ms, course.start_ms = 0, "", 0, 0
         course.last_ms = self._vault.clock.now_ms()

@@ -25,7 +25,7 @@ Sets = Mapping[str, BackupSet]
 
 
 def read_sets(home: Home) -> Sets:
-    """Return the sets of a home; none where the settings can't be read, which other commands tell."""
+    """Return the sets of a home; none where the settings can't be read, which `status` tells."""
     with suppress(BackupPeerError):
         return read_config(home).sets
     return {}

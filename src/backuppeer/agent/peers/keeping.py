@@ -6,6 +6,8 @@ Theory of operation. Who dialled a session that breaks dials again, with full ji
 found when something needs it. After a sleep, or with other addresses, an open session may be dead without either side
 knowing: each is asked for a sign of life, and one that gives none is ended and looked for at once, whoever dialled it,
 since the peer can't know. A peer that a person disconnected from, or that left, is not looked for.
+A session that does not last goes on with the search before it: a peer that takes each session and closes it at once
+would have us dial for ever, at the first pause.
 """
 
 import asyncio
@@ -21,7 +23,15 @@ from backuppeer.agent.peers.session import Session
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, Unavailable
 from backuppeer.ids import PeerId, shorten_peer_id
-from backuppeer.limits import RECONNECT_S, RECONNECTS, RETRY_FIRST_S, RETRY_MOST_S, SLEPT_S, WAKE_LOOK_S
+from backuppeer.limits import (
+    RECONNECT_S,
+    RECONNECT_SETTLED_S,
+    RECONNECTS,
+    RETRY_FIRST_S,
+    RETRY_MOST_S,
+    SLEPT_S,
+    WAKE_LOOK_S,
+)
 
 _log = structlog.get_logger()
 
@@ -37,6 +47,14 @@ class Gap:
     task: "asyncio.Future[None] | None" = None
 
 
+@dataclass(slots=True)
+class _Search:
+    """How long a peer is looked for, however often it is found for a moment. attempt: dials since it was there."""
+
+    end_s: float
+    attempt: int = 0
+
+
 class Keeping:
     """Looks after the sessions of one home."""
 
@@ -45,6 +63,7 @@ class Keeping:
     ) -> None:
         self._dial, self._clock, self._sessions = dial, clock, sessions
         self._gaps: dict[PeerId, Gap] = {}
+        self._searches: dict[PeerId, _Search] = {}
         self._tasks: set[asyncio.Future[None]] = set()
         self._asleep_s = 0.0
         self._seen: frozenset[str] | None = None
@@ -61,13 +80,34 @@ class Keeping:
     def lost(self, session: Session) -> None:
         """Look for the peer of a session that is over, if nobody wished it to end."""
         is_ours = session.connection.is_dialler or session.is_doubted
-        if session.course.is_lost and is_ours and session.peer not in self._gaps and len(self._gaps) < RECONNECTS:
-            gap = self._gaps[session.peer] = Gap(self._clock.now_ms(), session.failure or "the connection was lost")
-            gap.task = self._spawn(self._seek(session.peer, gap))
+        if not session.course.is_lost or not is_ours or session.peer in self._gaps or len(self._gaps) >= RECONNECTS:
+            return
+        search = self._take_up(session)
+        if self._clock.monotonic_s() >= search.end_s:
+            _log.info("a session that does not last is not looked for again", peer=shorten_peer_id(session.peer))
+            return
+        gap = self._gaps[session.peer] = Gap(self._clock.now_ms(), session.failure or "the connection was lost")
+        gap.task = self._spawn(self._seek(session.peer, gap, search))
+
+    def _take_up(self, session: Session) -> _Search:
+        """Return the search that a lost session belongs to: a new one if it lasted, or none was under way lately."""
+        now_s = self._clock.monotonic_s()
+        for peer in [peer for peer, search in self._searches.items() if now_s >= search.end_s + RECONNECT_S]:
+            del self._searches[peer]
+        search = self._searches.pop(session.peer, None)
+        # Of one that we gave up ourselves the peer is not to blame.
+        is_settled = session.is_doubted or session.course.length_ms >= RECONNECT_SETTLED_S * 1000
+        if search is None or is_settled:
+            search = _Search(now_s + RECONNECT_S)
+        if len(self._searches) >= RECONNECTS:
+            del self._searches[next(iter(self._searches))]
+        self._searches[session.peer] = search
+        return search
 
     def stop(self, peer: PeerId) -> bool:
         """Look for a peer no more, as a person wishes; False if it was not looked for."""
         gap = self._gaps.pop(peer, None)
+        self._searches.pop(peer, None)
         if gap is not None and gap.task is not None:
             gap.task.cancel()
         return gap is not None
@@ -105,19 +145,19 @@ class Keeping:
             session.course.lose(why)
             await session.end(why)
 
-    async def _seek(self, peer: PeerId, gap: Gap) -> None:
-        """Dial until there is a session, for RECONNECT_S; full jitter, so that many don't come back in step."""
-        end_s, attempt = self._clock.monotonic_s() + RECONNECT_S, 0
+    async def _seek(self, peer: PeerId, gap: Gap, search: _Search) -> None:
+        """Dial until there is a session, or the search ends; full jitter, so that many don't come back in step."""
         try:
-            while self._clock.monotonic_s() < end_s:
-                pause_s = random.uniform(0, min(RETRY_MOST_S, RETRY_FIRST_S * 2**attempt))  # noqa: S311 - no secret
+            while self._clock.monotonic_s() < search.end_s:
+                most_s = min(RETRY_MOST_S, RETRY_FIRST_S * 2**search.attempt)
+                pause_s = random.uniform(0, most_s)  # noqa: S311 - no secret
                 gap.next_ms = self._clock.now_ms() + int(pause_s * 1000)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause_s):
                         await gap.hurry.wait()
-                        attempt = 0
+                        search.attempt = 0
                 gap.hurry.clear()
-                gap.next_ms, attempt = 0, attempt + 1
+                gap.next_ms, search.attempt = 0, search.attempt + 1
                 try:
                     await self._dial(peer)
                 except Unavailable as exc:

@@ -29,6 +29,7 @@ from backuppeer.signaling.pool import BrowseResult, Pool
 
 _MEMORY = "market.seqs"
 _HEALTH = "market.servers"
+_NO_NETWORK: Final = "this network can't be looked at: this home listens at no address in it (BACKUPPEER_BIND)"
 OnRows = Callable[[list[BrowseRow]], None]
 """Called with rows as they arrive, filtered and sorted among themselves; a row may come again, changed."""
 
@@ -174,8 +175,12 @@ class Market:
                 self._state.put_setting(_HEALTH, self.health.export_bytes())
 
     def _advise(self, exc: NoSignaling) -> NoSignaling:
-        """Return the error with the way out that needs no server."""
+        """Return the error with the way out that needs no server, or with what came of it."""
+        can_look = self.neighbours.can_look()
         if self.neighbours.is_allowed():
+            found = "nobody offers space in this network, either" if can_look else _NO_NETWORK
+            return NoSignaling(f"{exc.message}; {found}", hint=exc.hint)
+        if not can_look:
             return exc
         return NoSignaling(exc.message, hint=f"{exc.hint}; `backup-peer browse --lan` looks in this network, too")
 

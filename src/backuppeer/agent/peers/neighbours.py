@@ -22,7 +22,14 @@ from backuppeer.clock import Clock
 from backuppeer.crypto.recognition import Recognition, derive_recognition
 from backuppeer.errors import BackupPeerError, PeerFault, Unavailable
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, shorten_peer_id
-from backuppeer.limits import LAN_BROWSE_S, LAN_CLAIMS, LAN_LOOK_S, LAN_PLACES_AT_ONCE, LAN_SEEN_KEPT_S
+from backuppeer.limits import (
+    LAN_BROWSE_S,
+    LAN_CLAIMS,
+    LAN_KNOCK_S,
+    LAN_LOOK_S,
+    LAN_PLACES_AT_ONCE,
+    LAN_SEEN_KEPT_S,
+)
 from backuppeer.proof.statements import Agreement, peek_statement
 from backuppeer.signaling.lan.asking import fetch_listing, knock_at, seek_at
 from backuppeer.signaling.lan.interfaces import list_interfaces
@@ -62,6 +69,10 @@ class Neighbours:
         wish = _WISH.get()
         return self.is_set() if wish is None else wish
 
+    def can_look(self) -> bool:
+        """Tell whether this home is in any network, by the addresses that it listens on; loopback is none."""
+        return any(not own.ip.is_loopback for each in list_interfaces(self._binds) for own in each.addresses)
+
     def seen(self) -> dict[PeerId, Seen]:
         """Return whose offers the last looks found, and where."""
         least_ms = self._clock.now_ms() - int(LAN_SEEN_KEPT_S * 1000)
@@ -94,12 +105,19 @@ class Neighbours:
     async def knock(self, host: PeerId, make: Callable[[], bytes], take: Callable[[bytes], None]) -> bool:
         """Knock where a host's offer was shown, until there is a reply that holds; return whether there was one.
 
+        Within LAN_KNOCK_S: a place that says nothing leaves the next ones their part of it.
+
         make: a new sealed knock. take: opens a reply to the last one made; raises PeerFault for one that is none.
         """
         seen = self.seen().get(host) if self.is_allowed() else None
-        for place in list(seen.places) if seen is not None else []:
+        places = list(seen.places) if seen is not None else []
+        for place in places:
             try:
-                take(await knock_at(place, make()))
+                async with asyncio.timeout(LAN_KNOCK_S / len(places)):
+                    sealed = await knock_at(place, make())
+                take(sealed)
+            except TimeoutError:
+                _log.info("no reply of a neighbour", peer=shorten_peer_id(host), reason="no answer in time")
             except (Unavailable, PeerFault) as exc:
                 _log.info("no reply of a neighbour", peer=shorten_peer_id(host), reason=exc.message[:200])
             else:

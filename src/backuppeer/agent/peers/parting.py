@@ -17,6 +17,10 @@ THERE: Final = "its person ended the session"
 _HINT: Final = "what was sent is kept: the same command again goes on"
 
 
+class LeftAlone(PeerUnreachable):
+    """There is no session with a peer, and none is begun: a person ended it."""
+
+
 class Parting:
     """The peers that are left alone."""
 
@@ -36,7 +40,7 @@ class Parting:
         """Raise while a peer is left alone.
 
         Raises:
-            PeerUnreachable: it is.
+            LeftAlone: it is.
 
         """
         why, until_s = self._held.get(peer, ("", 0.0))
@@ -45,7 +49,7 @@ class Parting:
         if self._clock.monotonic_s() >= until_s:
             del self._held[peer]
             return
-        raise PeerUnreachable(why, hint=_HINT)
+        raise LeftAlone(why, hint=_HINT)
 
     def lift(self, peer: PeerId | None = None) -> None:
         """Leave a peer alone no more; None: nobody, as a person wants something anew."""

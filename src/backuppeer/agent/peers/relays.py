@@ -201,18 +201,29 @@ class Relays:
         return found
 
     async def _renew(self, url: str, *, used_s: float) -> str:
-        """Ask a server, or a node, and return where its relay is; empty: nowhere."""
-        if self._transport is None:
-            return ""
-        try:
-            answer = await ask_relay(url, self._transport.transport_id)
-        except (Unavailable, PeerFault) as exc:
-            _log.info("no relay", server=url, reason=exc.message[:200])
+        """Ask a server, or a node, and return where its relay is; empty: nowhere.
+
+        A server that leads to a node says nothing for it, as it may be anybody's: the node is asked itself.
+        """
+        if (answer := await self._ask_one(url)) is None:
             return ""
         place = parse_server(answer.at) if answer.at and may_lead_to(url, answer.at) else url
-        now_s = self._clock.monotonic_s()
-        self._admitted[place] = _Admitted(answer, now_s, used_s, now_s)
+        if place != url:
+            own = await self._ask_one(place) if not is_proxied(place) else None
+            place, answer = (place, own) if own is not None and own.life_s else (url, answer)
+        now_s, known = self._clock.monotonic_s(), self._admitted.get(place)
+        self._admitted[place] = _Admitted(answer, now_s, max(used_s, known.used_s if known else used_s), now_s)
         return place if answer.life_s else ""
+
+    async def _ask_one(self, url: str) -> RelayIs | None:
+        """Return what a server answers for itself; None: nothing."""
+        if self._transport is None:
+            return None
+        try:
+            return await ask_relay(url, self._transport.transport_id)
+        except (Unavailable, PeerFault) as exc:
+            _log.info("no relay", server=url, reason=exc.message[:200])
+            return None
 
     def _keep(self) -> None:
         if self._keeping is None or self._keeping.done():

@@ -231,6 +231,7 @@ class Recovery:
             peer_id=format_peer_id(self._keys.peer),
             peers=[row.peer_id for row in rows if row.heard],
             snapshots=len(index.snapshots()),
+            sets=sorted({snapshot.set for _, snapshot in decode_known(index.snapshots())}),
             packs=sum(1 for _ in index.packs()),
             head=newest[0].number if newest else 0,
             notes=self._notes,

@@ -6,7 +6,6 @@ Knows: looks at servers, what the agent tells. Must not know: how either is aske
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from backuppeer.cli.checkup.findings import Finding, State
@@ -16,7 +15,7 @@ from backuppeer.cli.units import format_duration, format_size
 from backuppeer.control.api import SnapshotRow
 from backuppeer.control.doctor import NetworkCheck, PeerCheck
 from backuppeer.errors import ExitCode
-from backuppeer.limits import CLOCK_AGREES_S, CLOCK_SKEW_S
+from backuppeer.limits import BACKUP_OLD_S, CLOCK_AGREES_S, CLOCK_SKEW_S
 
 if TYPE_CHECKING:
     from backuppeer.agent.home.sets import BackupSet
@@ -55,21 +54,41 @@ def judge_probe(probe: "Probe") -> Finding:
 def judge_clock(skews: Sequence[float]) -> Finding:
     """Return what the clocks of others say of ours; skews: theirs less ours, in seconds.
 
-    The middle one decides: where most agree on another time than ours, it is ours that is wrong.
+    Ours is wrong by what more than half of all say at least, all to the same side. One clock alone never breaks the
+    link: it may be the one that is wrong, and anybody can be made to talk to one liar.
     """
     if not skews:
         return Finding(link="clock", state=State.UNSEEN, text="no server or peer told its time: not compared")
-    off_s = median(skews)
-    told = format_count(len(skews), "other clock")
-    if abs(off_s) < CLOCK_AGREES_S:
-        return Finding(link="clock", state=State.OK, text=f"agrees with {told}")
-    text = f"this machine's is {format_duration(abs(off_s))} {'behind' if off_s > 0 else 'ahead'}, by {told}"
-    if abs(off_s) < CLOCK_SKEW_S:
+    agreeing = sum(abs(skew) < CLOCK_AGREES_S for skew in skews)
+    if 2 * agreeing > len(skews):
+        return Finding(link="clock", state=State.OK, text=f"agrees with {_count_clocks(agreeing, len(skews))}")
+    ahead, behind = ([s * sign for s in skews if s * sign >= CLOCK_AGREES_S] for sign in (-1, 1))
+    side = max(ahead, behind, key=len)
+    if 2 * len(side) <= len(skews):
+        verb = "agree" if agreeing > 1 else "agrees"
+        text = f"clocks disagree: {agreeing or 'none'} of {len(skews)} others {verb} with this machine's"
+        fix = f"if it is this one that is wrong: {_SET_CLOCK}"
+        return Finding(link="clock", state=State.WARNING, text=text, fix=fix)
+    off_s = sorted(side, reverse=True)[len(skews) // 2]
+    way = "behind" if side is behind else "ahead"
+    text = f"this machine's is {format_duration(off_s)} {way}, by {_count_clocks(len(side), len(skews))}"
+    return _judge_offset(text, off_s, is_alone=len(side) == 1)
+
+
+def _judge_offset(text: str, off_s: float, *, is_alone: bool) -> Finding:
+    if off_s < CLOCK_SKEW_S:
         text = f"{text}; up to {format_duration(CLOCK_SKEW_S)} are borne, but times shown are wrong"
         return Finding(link="clock", state=State.WARNING, text=text, fix=_SET_CLOCK)
-    return Finding(
-        link="clock", state=State.BROKEN, text=f"{text}: offers and requests are not taken", fix=_SET_CLOCK, code=1
-    )
+    if is_alone:
+        text, fix = f"{text}: one alone may be the wrong one", f"if it is this one that is wrong: {_SET_CLOCK}"
+        return Finding(link="clock", state=State.WARNING, text=text, fix=fix)
+    text = f"{text}: offers and requests are not taken"
+    return Finding(link="clock", state=State.BROKEN, text=text, fix=_SET_CLOCK, code=1)
+
+
+def _count_clocks(some: int, count: int) -> str:
+    told = format_count(count, "other clock")
+    return told if some == count else f"{some} of {told}"
 
 
 def judge_network(found: NetworkCheck) -> Finding:
@@ -103,6 +122,9 @@ def _judge_host(row: PeerCheck, typed: str) -> _Judgement:
         text = "somebody else seems to be in its place" + (f": {escape_line(row.error)}" if row.error else "")
         fix = f"send it nothing, and ask its person by another way; `backup-peer peers verify {typed}` compares"
         return State.BROKEN, text, fix, ExitCode.AUTHENTICATION
+    if row.left_alone:
+        text = f"not asked: {escape_line(row.error)}, and it is left alone for a while"
+        return State.UNSEEN, text, "the next command that needs it goes there at once, as `backup-peer backup` does", 0
     if not row.reached:
         seen = f"; last seen {format_moment(row.last_seen)}" if row.last_seen else "; never seen yet"
         fix = escape_line(row.hint) or f"is its machine on, and online? `backup-peer peers show {typed}` tells more"
@@ -164,10 +186,10 @@ def judge_backups(
 ) -> Iterator[Finding]:
     """Return how old the newest snapshot of each set is, and how many hosts hold it. hosts: that are agreed with."""
     for name, wanted in sets.items():
-        yield _judge_set(name, [row for row in snapshots if row.set == name], wanted.copies, now_s)
+        yield _judge_set(name, [row for row in snapshots if row.set == name], wanted, now_s)
     loose = [row for row in snapshots if row.set not in sets]
     if loose:
-        yield _judge_set("", loose, 1, now_s)
+        yield _judge_set("", loose, None, now_s)
     if not sets and not loose:
         text = "nothing is backed up from here"
         if hosts:
@@ -177,7 +199,8 @@ def judge_backups(
             yield Finding(link="backups", state=State.NONE, text=text)
 
 
-def _judge_set(name: str, rows: Sequence[SnapshotRow], copies: int, now_s: float) -> Finding:
+def _judge_set(name: str, rows: Sequence[SnapshotRow], wanted: "BackupSet | None", now_s: float) -> Finding:
+    """Judge the newest of the snapshots of a set, or (None) of those of no set."""
     called, typed = name or "paths in no set", shlex.quote(name)
     again = f"`backup-peer backup --set {typed}`" if name else "`backup-peer backup PATH`"
     newest = max((row for row in rows if not row.missing), key=lambda row: row.time, default=None)
@@ -185,24 +208,19 @@ def _judge_set(name: str, rows: Sequence[SnapshotRow], copies: int, now_s: float
         return Finding(
             link="backups", name=called, state=State.WARNING, text="no snapshot yet", fix=f"{again} makes the first"
         )
-    age = format_duration(max(0.0, now_s - datetime.fromisoformat(newest.time).timestamp()))
-    text = f"newest {format_moment(newest.time)}, {age} ago, at {format_count(len(newest.peers), 'host')}"
+    age_s = max(0.0, now_s - datetime.fromisoformat(newest.time).timestamp())
+    hosts = format_count(len(newest.peers), "host")
+    text = f"newest {format_moment(newest.time)}, {format_duration(age_s)} ago, at {hosts}"
+    copies, schedule = (wanted.copies, wanted.schedule) if wanted is not None else (1, "")
+    state, fix, code = State.OK, "", ExitCode.DONE
     if newest.incomplete:
-        return Finding(
-            link="backups",
-            name=called,
-            state=State.BROKEN,
-            text=f"{text}; a part of it is at no host",
-            fix="`backup-peer check` says what, `backup-peer repair` mends it",
-            code=int(ExitCode.INTEGRITY),
-        )
-    if len(newest.peers) < copies:
-        return Finding(
-            link="backups",
-            name=called,
-            state=State.BROKEN,
-            text=f"{text}, not {copies} as it is to be",
-            fix=f"{again} again when more hosts are there",
-            code=int(ExitCode.INCOMPLETE),
-        )
-    return Finding(link="backups", name=called, state=State.OK, text=text)
+        state, code, text = State.BROKEN, ExitCode.INTEGRITY, f"{text}; a part of it is at no host"
+        fix = "`backup-peer check` says what, `backup-peer repair` mends it"
+    elif len(newest.peers) < copies:
+        state, code, text = State.BROKEN, ExitCode.INCOMPLETE, f"{text}, not {copies} as it is to be"
+        fix = f"{again} again when more hosts are there"
+    elif age_s > BACKUP_OLD_S and not schedule:
+        state, text = State.WARNING, f"{text}; no schedule makes the next"
+        by_itself = '; `schedule = "daily 03:00"` in its settings has it done by itself'
+        fix = f"{again} makes one now{by_itself if name else ''}"
+    return Finding(link="backups", name=called, state=state, text=text, fix=fix, code=int(code))

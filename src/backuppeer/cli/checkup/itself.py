@@ -3,6 +3,7 @@
 Knows: what the agent tells of schedules, what the system does of the service. Must not know: how either is asked. Pure.
 """
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 from backuppeer.cli.checkup.findings import Finding, State
@@ -16,8 +17,11 @@ def judge_schedules(rows: Sequence[ScheduledSet]) -> Iterator[Finding]:
     for row in rows:
         last = f"last backed up {format_moment(row.last)}" if row.last else "never backed up yet"
         following = f"next {format_moment(row.next)}"
-        again = f"`backup-peer backup --set {row.set}` shows what stands in the way"
-        if row.failure:
+        again = f"`backup-peer backup --set {shlex.quote(row.set)}` shows what stands in the way"
+        if row.running:
+            text = f"{last}; being backed up since {format_moment(row.running)}"
+            yield Finding(link="schedule", name=row.set, state=State.OK, text=text)
+        elif row.failure:
             text = f"{last}; the try at {format_moment(row.failed)} failed: {escape_line(row.failure)}; {following}"
             code = int(ExitCode.INCOMPLETE)
             yield Finding(link="schedule", name=row.set, state=State.BROKEN, text=text, fix=again, code=code)

@@ -22,6 +22,8 @@ class Interface:
 
     name: str
     addresses: tuple[IpInterface, ...]
+    index: int = 0
+    """The system's number of the card; 0: not known."""
 
     def holds(self, ip: Ip) -> bool:
         """Tell whether an address lies in a network of this card."""
@@ -43,13 +45,30 @@ def list_interfaces(binds: Sequence[str]) -> list[Interface]:
     for adapter in adapters:
         addresses = tuple(own for own in map(_read, adapter.ips) if own is not None and _is_used(own, chosen))
         if addresses:
-            found.append(Interface(adapter.name, addresses))
+            found.append(Interface(adapter.name, addresses, adapter.index or 0))
     return found[:LAN_INTERFACES]
 
 
 def find_interface(ip: Ip, interfaces: Iterable[Interface]) -> Interface | None:
     """Return the interface in whose network an address lies."""
     return next((interface for interface in interfaces if interface.holds(ip)), None)
+
+
+def is_near(source: Sequence[str | int], interfaces: Iterable[Interface]) -> bool:
+    """Tell whether a packet is from a network of these cards; source: as the socket says it, also IPv4 within IPv6.
+
+    A link-local address is near on its own card alone: the same one may be in any network.
+    """
+    try:
+        ip = ip_address(str(source[0]).partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    if ip.version == 6 and ip.is_link_local:
+        scope = source[3] if len(source) > 3 else 0
+        return scope != 0 and any(scope == interface.index for interface in interfaces)
+    return find_interface(ip, interfaces) is not None
 
 
 def _read(found: ifaddr.IP) -> IpInterface | None:

@@ -3,7 +3,9 @@
 Knows: zeroconf, of which it is the only importer. Must not know: what is asked at a door, who stands behind it.
 
 An announcement says an address and a port, under a name that is random each time: nothing of a person, a machine, a
-peer id. It is made for each network alone and says its addresses only, so no network hears of another one.
+peer id. It is made for each network alone and says its addresses only. zeroconf hears packets from anywhere, on all
+cards and from beyond routers, and answers some of them directly: so those from elsewhere are dropped before it sees
+them, and no network hears of another one.
 
 What is heard is anybody's word: it costs at most that so many places of the same network are asked. zeroconf keeps at
 most 10,000 records of what others say, and takes no packet above 8,966 bytes.
@@ -17,11 +19,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from backuppeer.errors import Unavailable
 from backuppeer.limits import LAN_PLACE_ADDRESSES, LAN_PLACES
-from backuppeer.signaling.lan.interfaces import Interface, Ip, find_interface
+from backuppeer.signaling.lan.interfaces import Interface, Ip, find_interface, is_near
 
 if TYPE_CHECKING:
     from zeroconf import ServiceStateChange, Zeroconf
@@ -69,7 +71,7 @@ async def announce(interface: Interface, port: int, *, service: str = SERVICE) -
         addresses=[own.ip.packed for own in interface.addresses],
         server=f"{name}.local.",
     )
-    zeroconf = _open([interface])
+    zeroconf = await _open([interface])
     announcement = Announcement(zeroconf)
     try:
         # Nobody else has a name of 64 random bits, so nobody is asked.
@@ -95,7 +97,7 @@ async def hear(
 
     if not interfaces:
         raise Unavailable("this machine is in no local network")
-    zeroconf = _open(interfaces)
+    zeroconf = await _open(interfaces)
     ear = _Ear(interfaces, on_place)
     try:
         browser = AsyncServiceBrowser(zeroconf.zeroconf, service, handlers=[ear.on_change])
@@ -149,7 +151,43 @@ class _Ear:
             self._on_place(place)
 
 
-def _open(interfaces: Sequence[Interface]) -> "AsyncZeroconf":
+class _Near(asyncio.DatagramProtocol):
+    """Lets zeroconf hear what is from these networks alone."""
+
+    def __init__(self, heard: asyncio.DatagramProtocol, interfaces: Sequence[Interface]) -> None:
+        self._heard, self._interfaces = heard, interfaces
+
+    def datagram_received(self, data: bytes, addr: tuple[str | int, ...]) -> None:
+        if is_near(addr, self._interfaces):
+            self._heard.datagram_received(data, addr)
+
+    def error_received(self, exc: Exception) -> None:
+        self._heard.error_received(exc)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._heard.connection_lost(exc)
+
+
+async def _open(interfaces: Sequence[Interface]) -> "AsyncZeroconf":
+    """Return zeroconf on the cards of these networks, deaf to all others."""
+    zeroconf = _begin(interfaces)
+    from zeroconf import Error  # noqa: PLC0415 - as above
+
+    try:
+        # Nothing is registered and nobody browses until it returns: what comes before the filter is not answered.
+        await zeroconf.zeroconf.async_wait_for_start()
+    except BaseException as exc:
+        await Announcement(zeroconf).close()
+        if isinstance(exc, Error | OSError):
+            raise _failure(exc) from exc
+        raise
+    for reader in zeroconf.zeroconf.engine.readers:
+        heard = cast("asyncio.DatagramProtocol", reader.transport.get_protocol())
+        reader.transport.set_protocol(_Near(heard, interfaces))
+    return zeroconf
+
+
+def _begin(interfaces: Sequence[Interface]) -> "AsyncZeroconf":
     from zeroconf import IPVersion  # noqa: PLC0415 - as above
     from zeroconf.asyncio import AsyncZeroconf  # noqa: PLC0415 - as above
 

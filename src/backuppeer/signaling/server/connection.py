@@ -29,9 +29,9 @@ LIBRARY_LOG.setLevel(logging.CRITICAL + 1)
 _PIECE_BYTES: Final = 16 * KIB
 """Looked through of a connection before others have their turn: up to 2,700 frames, some 0.1 s."""
 _QUEUE_MESSAGES: Final = 4
-"""That wait to be taken; with more nothing is read until all but one are."""
+"""That wait to be taken; with more no further piece is looked through until all but one are."""
 _ROOM: Final = b"room"
-"""Owed by who does not read what was written: no ping would reach it."""
+"""Owed by who does not read what was written: no ping would reach it, so no pong pays it, whatever it says."""
 _DATA: Final = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
 
 
@@ -92,12 +92,13 @@ class Connection(asyncio.Protocol):
         "transport",
     )
     transport: Any
-    """A transport of asyncio, plain or TLS."""
+    """A transport of asyncio, plain or TLS; None until there is one, which with TLS is after its handshake."""
     group: int
     """For its keeper."""
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
+        self.transport = None
         self._protocol = ServerProtocol(
             subprotocols=keeper.subprotocols, max_size=keeper.message_bytes, logger=LIBRARY_LOG
         )
@@ -122,6 +123,15 @@ class Connection(asyncio.Protocol):
     def closed(self) -> ConnectionClosed:
         """How it ended; only for one that `is_lost`."""
         return self._protocol.close_exc
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it reads what is sent: not too much waits for it."""
+        return self._room is None
+
+    @property
+    def _is_writable(self) -> bool:
+        return self.state is State.OPEN and not self.transport.is_closing()
 
     def limit_messages(self, size_bytes: int) -> None:
         """Take messages of another size from now on."""
@@ -191,15 +201,21 @@ class Connection(asyncio.Protocol):
             ConnectionClosed: it is closed, or was before all was sent.
 
         """
-        if self.state is not State.OPEN or self.transport.is_closing():
+        if not self._is_writable:
             await self.wait_closed()
             raise self.closed
-        self._protocol.send_binary(data)
-        self._flush()
+        self._write(data)
         if self._room is not None:
             await self._room.wait()
             if self.is_lost:
                 raise self.closed
+
+    def post(self, data: bytes) -> bool:
+        """Send a message without ever waiting; False: it was not, since too much waits already, or it is closed."""
+        if not self.has_room or not self._is_writable:
+            return False
+        self._write(data)
+        return True
 
     async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close it and wait for its end; who does not answer in time is cut."""
@@ -227,6 +243,14 @@ class Connection(asyncio.Protocol):
             self._owed = payload
             self._protocol.send_ping(payload)
         self._flush()
+
+    def reach(self, transport: Any) -> None:
+        """Note the TCP connection on which the TLS handshake begins; `connection_made` or `miss` follows."""
+        raise NotImplementedError
+
+    def miss(self) -> None:
+        """Forget it: it ended before its TLS handshake."""
+        raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin: the handshake has its time from here."""
@@ -306,7 +330,7 @@ class Connection(asyncio.Protocol):
 
     def is_answer(self, frame: Frame) -> bool:
         """Tell whether a frame is the pong to our last ping."""
-        return frame.opcode is Opcode.PONG and bytes(frame.data) == self._owed != b""
+        return frame.opcode is Opcode.PONG and self._owed is not _ROOM and bytes(frame.data) == self._owed != b""
 
     def _process(self) -> None:
         events = self._protocol.events_received()
@@ -349,6 +373,10 @@ class Connection(asyncio.Protocol):
         self._messages.append(parts.decode(errors="replace") if opcode is Opcode.TEXT else bytes(parts))
         self._is_held = len(self._messages) > _QUEUE_MESSAGES
         self.notify()
+
+    def _write(self, data: bytes) -> None:
+        self._protocol.send_binary(data)
+        self._flush()
 
     def _flush(self) -> None:
         for data in self._protocol.data_to_send():

@@ -120,12 +120,11 @@ class Desk:
     def arrived(self, inbox: bytes, stored: Stored) -> None:
         """Push a message to the socket that attends its inbox (see `Ears`).
 
-        By a task: a slow reader must neither hold the depositor up nor show through its answer's time. Bounded: what is
-        unacknowledged stays in the inbox, which takes 32.
+        Later: it must not show through the time of the depositor's answer.
         """
         owner = self._attended.get(inbox)
         if owner is not None:
-            self._spawn(self._push(owner, stored))
+            asyncio.get_running_loop().call_soon(self._push, owner, stored)
 
     def displaced(self, inbox: bytes) -> None:
         """Close the socket whose inbox was opened at another node."""
@@ -164,6 +163,8 @@ class Desk:
         if wait_s > 0:
             self._note_fast(visit)
             await self._pause(wait_s)
+            if visit.connection.is_lost:  # else its end would wait for all the pauses of what it sent
+                raise visit.connection.closed
         try:
             request = decode_request(data)
             role = next_role(visit.role, request)
@@ -219,7 +220,7 @@ class Desk:
             case AskRelay(transport=transport):
                 await self._send(visit, visit.guest.admit(transport))
             case Taken(number=number):
-                await self._engine.take(visit.inbox, number)
+                await self._take(visit, number)
 
     async def _publish(self, visit: Visit, signed: bytes, stamp: bytes) -> Published:
         now_ms = self._clock.now_ms()
@@ -278,11 +279,19 @@ class Desk:
             await self._engine.deposit(request.inbox, request.sealed)
         await visit.connection.send(_DEPOSITED)
 
-    async def _push(self, owner: Visit, stored: Stored) -> None:
-        try:
-            await self._send(owner, Message(stored.number, stored.sealed))
-        except ConnectionClosed:
-            return  # it stays in the inbox and is sent at the next opening
+    def _push(self, owner: Visit, stored: Stored) -> None:
+        """Send a message without waiting; what there is no room for stays in the inbox, and all that comes after it."""
+        if owner.missed or not owner.connection.post(encode(Message(stored.number, stored.sealed))):
+            owner.missed = min(owner.missed or stored.number, stored.number)
+
+    async def _take(self, visit: Visit, number: int) -> None:
+        """Forget a message, and send what was left behind."""
+        await self._engine.take(visit.inbox, number)
+        if visit.missed and visit.connection.has_room:
+            missed, visit.missed = visit.missed, 0
+            for stored in await self._engine.waiting(visit.inbox):
+                if stored.number >= missed:
+                    self._push(visit, stored)
 
     async def _leave_note(self, visit: Visit, request: LeaveNote) -> None:
         """Keep a note and answer; the answer's bytes are the same whatever became of it.

@@ -16,7 +16,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from websockets.datastructures import MultipleValuesError
 from websockets.frames import Frame
@@ -215,6 +215,7 @@ class Visitor(Connection):
         "_asked_bytes",
         "_door",
         "_frames",
+        "_is_counted",
         "_serve",
         "is_for_relay",
         "origin",
@@ -230,17 +231,30 @@ class Visitor(Connection):
         self.refusal: HTTPStatus | None = None
         self.is_for_relay = False
         self._asked_bytes = 0
+        self._is_counted = False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count in; cut at once when even the refusals are too many."""
+    def reach(self, transport: Any) -> None:
+        """Count in, from the first TCP byte on; cut at once when even the refusals are too many."""
+        self._is_counted = True
         peer = transport.get_extra_info("peername")
         self.peer_ip = str(peer[0]) if peer else ""
         self.refusal = self._door.enter()
         if not self._door.hops.trusts(self.peer_ip):
             self._count_from(self.peer_ip)
-        super().connection_made(transport)
         if self.refusal is not None and self._door.is_crowded(self._address):
-            self.transport.abort()
+            transport.abort()
+
+    def miss(self) -> None:
+        """Count out."""
+        self._door.leave()
+        if self._address:
+            self._door.leave_from(self._address)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count in, unless that was done when its TLS handshake began."""
+        if not self._is_counted:
+            self.reach(transport)
+        super().connection_made(transport)
 
     @property
     def local_address(self) -> tuple[str, int]:
@@ -314,9 +328,7 @@ class Visitor(Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count out."""
-        self._door.leave()
-        if self._address:
-            self._door.leave_from(self._address)
+        self.miss()
         super().connection_lost(exc)
 
 

@@ -10,7 +10,7 @@ import asyncio
 import ssl
 from asyncio import sslproto
 from collections.abc import Callable, Coroutine
-from typing import Final
+from typing import Any, Final
 
 from websockets.protocol import State
 from websockets.typing import Subprotocol
@@ -24,6 +24,48 @@ _PAYLOAD_BYTES: Final = 4
 _TLS_READ_BYTES: Final = 16 * KIB
 """A TLS record. asyncio keeps a buffer of 256 KiB for each TLS connection and has no option for it; a smaller one costs
 more system calls where much comes at once, which is on the relay alone."""
+
+
+class Tls(sslproto.SSLProtocol):
+    """TLS below one connection, which hears of it from the first TCP byte on.
+
+    asyncio's own says nothing before the handshake: nobody would count who never finishes one.
+    """
+
+    max_size = _TLS_READ_BYTES
+
+    def __init__(self, connection: Connection, context: ssl.SSLContext, listener: "Listener") -> None:
+        super().__init__(
+            asyncio.get_running_loop(),
+            connection,
+            context,
+            None,  # type: ignore[arg-type]  # nobody waits for it
+            server_side=True,
+            ssl_handshake_timeout=listener.handshake_s,  # type: ignore[arg-type]  # seconds of any kind
+            ssl_shutdown_timeout=listener.close_s,
+        )
+        self._connection, self._listener = connection, listener
+        self._socket: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the handshake."""
+        self._socket = transport
+        self._listener.with_tls.add(self)
+        super().connection_made(transport)
+        self._connection.reach(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tell the connection, also when it never was one."""
+        self._listener.with_tls.discard(self)
+        is_early = self._connection.transport is None
+        super().connection_lost(exc)
+        if is_early:
+            self._connection.miss()
+
+    def cut_early(self) -> None:
+        """Cut it, unless its handshake has ended."""
+        if self._connection.transport is None:
+            self._socket.abort()
 
 
 class Listener:
@@ -44,6 +86,7 @@ class Listener:
         self.subprotocols = [Subprotocol(name) for name in subprotocols]
         self.is_closing = False
         self.connections: set[Connection] = set()
+        self.with_tls: set[Tls] = set()
         self._groups: list[set[Connection]] = [set() for _ in range(_GROUPS)]
         self._count = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -58,17 +101,10 @@ class Listener:
 
         """
         loop = asyncio.get_running_loop()
-        handshake_s, close_s = (self.handshake_s, self.close_s) if tls else (None, None)
         if tls:
-            sslproto.SSLProtocol.max_size = _TLS_READ_BYTES
-        self._server = await loop.create_server(
-            lambda: self._make(self),
-            host,
-            port,
-            ssl=tls,
-            ssl_handshake_timeout=handshake_s,
-            ssl_shutdown_timeout=close_s,
-        )
+            self._server = await loop.create_server(lambda: Tls(self._make(self), tls, self), host, port)
+        else:
+            self._server = await loop.create_server(lambda: self._make(self), host, port)
         return [found.getsockname()[:2] for found in self._server.sockets]
 
     async def ping(self, every_s: float) -> None:
@@ -87,10 +123,12 @@ class Listener:
             round_number = (round_number + 1) % 2 ** (8 * _PAYLOAD_BYTES)
 
     def stop(self) -> None:
-        """Take nobody in any more."""
+        """Take nobody in any more, also none whose handshake is not over."""
         self.is_closing = True
         if self._server is not None:
             self._server.close()
+        for tls in self.with_tls:
+            tls.cut_early()
 
     def open_connections(self) -> list[Connection]:
         """Return those that are WebSockets now."""

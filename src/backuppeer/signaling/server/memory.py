@@ -44,6 +44,8 @@ class _Inbox:
     until_s: float
     messages: dict[int, tuple[bytes, float]] = field(default_factory=dict)
     is_attended: bool = True
+    numbers: int = 0
+    """Given to messages so far: of this inbox alone, so that its owner can't count those of others."""
 
 
 class MemoryEngine:
@@ -63,7 +65,6 @@ class MemoryEngine:
         self._buckets = Buckets(limits.SERVER_BUCKETS, clock=clock)
         self._ears: Ears = Deaf()
         self._key = (-1, b"")
-        self._numbers = 0
         self._messages = 0
 
     async def open(self, ears: Ears) -> None:
@@ -161,13 +162,13 @@ class MemoryEngine:
         is_full = self._messages >= self._caps.stored_messages
         if box is None or is_full or len(box.messages) >= self._caps.inbox_messages:
             return None
-        self._numbers += 1
+        box.numbers += 1
         self._messages += 1
         until_s = self._clock.monotonic_s() + self._caps.inbox_life_s
         if not box.messages:
             self._due_inboxes.add(inbox, until_s)
-        box.messages[self._numbers] = (sealed, until_s)
-        stored = Stored(self._numbers, sealed)
+        box.messages[box.numbers] = (sealed, until_s)
+        stored = Stored(box.numbers, sealed)
         if box.is_attended:
             self._ears.arrived(inbox, stored)
         return stored

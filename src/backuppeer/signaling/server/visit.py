@@ -43,6 +43,8 @@ class Visit:
     inbox: bytes = b""
     nonce: bytes = b""
     due: Due | None = None
+    missed: int = 0
+    """The lowest number of those messages that it had no room for; 0: none."""
     was_fast: bool = False
     is_silent: bool = False
     silence: asyncio.TimerHandle | None = None

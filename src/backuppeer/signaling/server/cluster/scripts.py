@@ -13,6 +13,7 @@ own as ARGV[1], else that is -1.
 | `order`, `place` | hash | place → peer and back: a random permutation without holes |
 | `seen` | zset | first 8 bytes of keys, by day |
 | `inbox` | hash | inbox → node that attends it, empty = nobody |
+| `last` | hash | inbox → number of its newest message, of that inbox alone: its owner can't count those of others |
 | `unattended` | zset | inboxes, by when they end |
 | `m:INBOX` | hash | number → sealed. Expires by itself |
 | `mdue` | zset | inbox 32 ‖ number, by when the message ends |
@@ -78,6 +79,7 @@ end
 local function drop_inbox(inbox)
   for _, number in ipairs(call('HKEYS', 'm:' .. inbox)) do drop_message(inbox, number) end
   call('HDEL', 'inbox', inbox)
+  call('HDEL', 'last', inbox)
   call('ZREM', 'unattended', inbox)
 end
 local function abandon(inbox, node, ends)
@@ -200,7 +202,7 @@ local _, inbox, sealed, life, each, most = unpack(ARGV)
 local node = call('HGET', 'inbox', inbox)
 if not node or call('ZCARD', 'mdue') >= tonumber(most) then return 0 end
 if call('HLEN', 'm:' .. inbox) >= tonumber(each) then return 0 end
-local number = call('INCR', 'number')
+local number = call('HINCRBY', 'last', inbox, 1)
 call('HSET', 'm:' .. inbox, number, sealed)
 call('PEXPIRE', 'm:' .. inbox, life * 2)
 call('ZADD', 'mdue', now + tonumber(life), inbox .. number)

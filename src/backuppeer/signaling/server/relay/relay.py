@@ -13,7 +13,6 @@ import logging
 import os
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
@@ -120,7 +119,7 @@ class Relay:
             self.counters.denied += 1
             await connection.close(CloseCode.UNPROVEN, "not admitted")
             return
-        # Else writing to a receiver that is slow would hold up everybody: dropping begins before waiting does.
+        # Dropping begins before a client's own answers wait: up to here is what a receiver may have unread.
         connection.transport.set_write_buffer_limits(high=limits.RELAY_SEND_BYTES + 2 * FRAME_BYTES)
         try:
             while True:
@@ -133,7 +132,7 @@ class Relay:
         except ConnectionClosed:
             pass
         finally:
-            await self._let_out(client)
+            self._let_out(client)
 
     async def _let_in(self, connection: Connection, network: str) -> _Client:
         """Return a client that has proven an admitted key.
@@ -158,7 +157,7 @@ class Relay:
         try:
             await self._register(client)
         except BaseException:
-            await self._let_out(client)  # it hung up, or is too slow: `serve` never hears of it
+            self._let_out(client)  # it hung up, or is too slow: `serve` never hears of it
             raise
         return client
 
@@ -168,8 +167,7 @@ class Relay:
         self.counters.clients = len(self._clients)
         self.counters.admitted += 1
         if former is not None:  # after a change of network the old connection is dead without knowing
-            with suppress(ConnectionClosed):
-                await former.connection.send(_STATUS + _SAME_KEY)
+            former.connection.post(_STATUS + _SAME_KEY)
             former.connection.transport.abort()
             self._turns.forget(client.key)  # on the account of the network that it comes from now
         await client.connection.send(_CONFIRM)
@@ -210,30 +208,29 @@ class Relay:
     async def _deliver(self, flow: FlowKey, frame: bytes) -> None:
         receiver = self._clients.get(flow[1])
         if receiver is None or receiver.connection.state is not State.OPEN:
-            return  # sending on one that is closing would wait for its end
-        if receiver.connection.transport.get_write_buffer_size() > limits.RELAY_SEND_BYTES:
+            return
+        # One task serves all: it waits for nobody, also not for who is full and has read a little since.
+        is_slow = receiver.connection.transport.get_write_buffer_size() > limits.RELAY_SEND_BYTES
+        if is_slow or not receiver.connection.post(frame):
             self.counters.dropped_slow += 1
             return
-        with suppress(ConnectionClosed):
-            await receiver.connection.send(frame)
-            self.counters.forwarded_frames += 1
-            self.counters.forwarded_bytes += len(frame)
+        self.counters.forwarded_frames += 1
+        self.counters.forwarded_bytes += len(frame)
 
-    async def _let_out(self, client: _Client) -> None:
+    def _let_out(self, client: _Client) -> None:
         if self._clients.get(client.key) is not client:
             return
         del self._clients[client.key]
         self.counters.clients = len(self._clients)
         self._turns.forget(client.key)
         for other in [self._clients[key] for key in client.talks_to if key in self._clients]:
-            with suppress(ConnectionClosed):
-                await other.connection.send(_GONE + client.key)
+            other.connection.post(_GONE + client.key)
 
     async def _sweep(self, sweep_s: float) -> None:
         while True:
             await asyncio.sleep(sweep_s)
             for client in [c for c in self._clients.values() if c.connection.state is State.CLOSED]:
-                await self._let_out(client)
+                self._let_out(client)
             lapsed = [c.connection for c in self._clients.values() if not self._admissions.holds(c.key)]
             # Together: one that does not answer takes SERVER_CLOSE_S.
             await asyncio.gather(*(each.close(CloseCode.SILENT, "the admission has lapsed") for each in lapsed))
