@@ -196,6 +196,18 @@ def test_recover_says_that_it_needs_the_whole_id_of_a_host(capsys, home, monkeyp
     assert "all 61 characters" in err
 
 
+def test_a_machine_that_only_keeps_backups_of_others_is_told_that_it_is_whole(capsys, home, agent, terminal):
+    recover_identity(Home(home), bytes(32))
+    alone = RecoverResult(peer_id=PEER, peers=[], snapshots=0, packs=0, head=0, notes=["one is silent"], alone=True)
+    agent({"recover": telling([], alone)})
+    terminal("")
+    code, out, _ = run(capsys, "recover")
+    assert code == 0
+    assert "this machine keeps backups of others; nobody was found who keeps any of yours" in out
+    assert "one is silent" in out
+    assert "snapshots" not in out
+
+
 def test_a_recovery_that_is_not_finished_goes_on_without_the_words(capsys, home, agent, monkeypatch, terminal):
     made = recover_identity(Home(home), bytes(32))
     dummy = agent({"recover": telling([], RECOVERED)})

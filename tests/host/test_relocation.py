@@ -9,6 +9,7 @@ import pytest
 from backuppeer.errors import StoreUnavailable, UserError
 from backuppeer.host import relocation
 from backuppeer.host.layout import Layout
+from backuppeer.host.lineage import add_lineage, read_lineage
 from backuppeer.host.relocation import (
     begin,
     check_target,
@@ -63,8 +64,10 @@ def test_everything_is_there_afterwards_and_nothing_where_it_was(store, kept, wo
     store.notices.give(A, notice)
     store.sweep.add_age(77)
     store.close()
+    add_lineage(source, [b"a signed succession"])
     move(source, target)
     assert not source.exists()
+    assert read_lineage(target) == [b"a signed succession"]
     moved = open_store(target, world.peer, floor_bytes=0)
     try:
         assert (moved.store_id, moved.notes) == (store_id, [])

@@ -17,10 +17,11 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.records import RequestRecord
+from backuppeer.agent.home.successions import SEEN
 from backuppeer.agent.home.tenancy import end_without_home
 from backuppeer.agent.host.authorities import follow_again
 from backuppeer.agent.jobs.drill import sweep_drills
-from backuppeer.agent.owner.announcing import SEEN, find_successor
+from backuppeer.agent.owner.announcing import find_successor
 from backuppeer.agent.peers.misbinding import raise_alarm
 from backuppeer.agent.peers.partners import meet_at
 from backuppeer.agent.peers.session import Session
@@ -65,7 +66,7 @@ class Agent:
         self.host.requests.on_accepted = self._on_accepted
         if self.host.premises.directory is not None:
             try:
-                await asyncio.to_thread(self.host.premises.open)
+                await asyncio.to_thread(self.host.heirship.open)
                 self.spawn(self._clear_old())
             except BackupPeerError as exc:
                 self.host.premises.note_absence(": ".join(filter(None, (exc.message, exc.hint))))

@@ -36,6 +36,10 @@ _HELP: Final = (
     "the old identity: hosts give it nothing any more. The words stay as they are."
 )
 _NEXT: Final = "next: `backup-peer snapshots`, then `backup-peer restore latest --target DIR`"
+_ALONE: Final = (
+    "if somebody does all the same: `backup-peer recover` again, once their host is on. Was the machine of before "
+    "stolen or copied: `backup-peer recover --new-identity`"
+)
 _NEXT_SETS: Final = "next: `latest` alone is of the set that ran last; a set is restored by its name:"
 _SETS: Final = 8
 """That are listed with a command each."""
@@ -97,9 +101,8 @@ def _recover(context: Context, request: RecoverRequest, way: str, aim: str) -> i
     plan = plan_of(context) if aim and context.home.exists_identity else None
     if plan is None or not plan.is_recovered:
         result, master = _bring_back(context, request, way)
-        _show_next(context.screen, result.sets)
+        _advise(context.screen, result, aim)
         if not aim:
-            context.screen.line(f"  {_READ_ONLY}", hang=4)
             context.screen.done(result)
             return 0
         plan = plan_of(context)
@@ -115,6 +118,14 @@ def _recover(context: Context, request: RecoverRequest, way: str, aim: str) -> i
         show_result(context, taken)
     context.screen.done(taken)
     return ExitCode.INCOMPLETE if taken.left_out else ExitCode.DONE
+
+
+def _advise(screen: Screen, result: RecoverResult, aim: str) -> None:
+    """Say what comes next. aim: the option that says what is done at once, or ''."""
+    if not result.alone:
+        _show_next(screen, result.sets)
+    if not aim:
+        screen.line(f"  {_ALONE if result.alone else _READ_ONLY}", hang=4)
 
 
 def _show_next(screen: Screen, sets: Sequence[str]) -> None:
@@ -205,6 +216,16 @@ def _find_backups(context: Context, client: Client, request: RecoverRequest) -> 
         for note in result.notes:
             screen.aside(f"  {escape_line(note)}", hang=4)
         return result
+    if result.alone:
+        screen.line(f"{tick} this machine keeps backups of others; nobody was found who keeps any of yours", hang=2)
+    else:
+        _show_found(screen, result, tick)
+    for note in result.notes:
+        screen.line(f"  {escape_line(note)}", hang=4)
+    return result
+
+
+def _show_found(screen: Screen, result: RecoverResult, tick: str) -> None:
     screen.line(
         f"{tick} found {format_count(result.snapshots, 'snapshot')} in {format_count(result.packs, 'pack')} "
         f"with {format_count(len(result.peers), 'peer')}",
@@ -214,9 +235,6 @@ def _find_backups(context: Context, client: Client, request: RecoverRequest) -> 
         if row.heard:
             name = escape_name(row.alias) or shorten_id(row.peer_id)
             screen.line(f"  {name} holds {f'head {row.head}' if row.head else 'no backup yet'}", hang=4)
-    for note in result.notes:
-        screen.line(f"  {escape_line(note)}", hang=4)
-    return result
 
 
 def _find_identity(context: Context, way: str) -> tuple[str, bytes | None]:

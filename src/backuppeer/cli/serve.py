@@ -70,6 +70,7 @@ from backuppeer.agent.peers.endpoint import open_transport, whereabouts_of
 from backuppeer.agent.peers.exchange import Exchange
 from backuppeer.agent.peers.knocking import Knocking
 from backuppeer.agent.peers.market import Market
+from backuppeer.agent.peers.misbinding import explain_move
 from backuppeer.agent.peers.neighbours import Neighbours
 from backuppeer.agent.peers.opinions import Opinions
 from backuppeer.agent.peers.partners import Reach, addresses_of
@@ -134,7 +135,7 @@ async def compose(home: Home, secret: bytes) -> Agent:
     vault = Vault(home, keys, state, clock, reach=reach, standing=standing)
     noting, slots = Noting(state, premises, clock, binding=heirship.bind), Slots(state, keys, clock)
     serving.on_terms, serving.keep_slot, hosting.health = desk.answer, noting.keep, market.health
-    terms[0].on_offer = lambda: hosting.offer
+    terms[0].on_offer, serving.answering.on_taken_over = lambda: hosting.offer, partial(explain_move, state)
     ending, scrubbing = Ending(state, keys, clock, reach=reach), Scrubbing(premises, clock, serving.proving)
     revising = Revising(state, keys, clock, reach=reach, blame=standing.blame)
     revising.hear = desk.hear = ending.hear

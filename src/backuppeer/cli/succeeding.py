@@ -142,6 +142,11 @@ def _describe(plan: SuccessionPlan) -> Iterator[str]:
     yield from (f"- {line}" for line in _describe_owners(plan.owners, plan.stuck))
     if plan.absent:
         yield f"- not in session now, and told when met: {', '.join(map(escape_name, plan.absent))}"
+    if plan.is_alone:
+        yield (
+            "- no host that keeps backups of yours was found. If there is one, say no, and have it run first: what it "
+            "keeps stays under the old identity"
+        )
     if plan.has_slot:
         yield "- your slot goes on under the new id; invites that you gave until now lead nowhere: make new ones"
     yield (

@@ -48,7 +48,8 @@ class RecoverResult(msgspec.Struct, kw_only=True):
 
     unheard: hosts that have an agreement with us and could not be heard: a later recovery tries again. proven: false
     when a single host bears witness of the newest head. succession: hex, signed: this identity went on as another,
-    which the words give; nothing else was looked for then. Empty else. sets: names of the backup sets that
+    which the words give; nothing else was looked for then. Empty else. alone: nobody who could be asked keeps anything
+    of ours, and this home keeps others' backups: it is done without a host. sets: names of the backup sets that
     snapshots are of, in order; "" among them: some are of none.
     """
 
@@ -62,4 +63,5 @@ class RecoverResult(msgspec.Struct, kw_only=True):
     unheard: list[str] = msgspec.field(default_factory=list)
     proven: bool = False
     succession: str = ""
+    alone: bool = False
     sets: list[str] = msgspec.field(default_factory=list)

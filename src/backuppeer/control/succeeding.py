@@ -20,7 +20,7 @@ class SuccessionPlan(TakeOverPlan, kw_only=True):
     is_begun: a succession lies in this home that is not finished. has_heir: no host has followed it yet. waiting: names
     of hosts that have not heard of the succession before. owners: names of peers whose backups this machine keeps and
     that can follow it; absent: those of them who are not in session now. stuck: names of those who can't follow.
-    has_slot: space is on offer here.
+    has_slot: space is on offer here. is_alone: no host was found by the words, so that backups begin anew.
     """
 
     is_begun: bool = False
@@ -30,6 +30,7 @@ class SuccessionPlan(TakeOverPlan, kw_only=True):
     absent: list[str] = msgspec.field(default_factory=list)
     stuck: list[str] = msgspec.field(default_factory=list)
     has_slot: bool = False
+    is_alone: bool = False
 
 
 class SuccessionTold(msgspec.Struct, kw_only=True):

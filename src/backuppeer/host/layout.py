@@ -32,6 +32,11 @@ class Layout:
         return self.root / "backup-peer-store"
 
     @property
+    def lineage(self) -> Path:
+        """The signed successions that led to the peer of the marker, if there are any."""
+        return self.root / "succession"
+
+    @property
     def catalogue(self) -> Path:
         """The SQLite database."""
         return self.root / "catalogue.db"

@@ -31,6 +31,7 @@ from backuppeer.host.disk import (
     write_all,
 )
 from backuppeer.host.layout import PART_SUFFIX, STORED_ID_BYTES, Layout, parse_hex_name
+from backuppeer.host.lineage import add_lineage, read_lineage
 from backuppeer.host.reader import DamagedPackError, PackReader
 from backuppeer.host.site import check_site, free_bytes
 from backuppeer.ids import StoredId
@@ -172,6 +173,7 @@ def finish(source: Path, target: Path) -> None:
             path.unlink()
         for path in source.glob("catalogue.db*"):
             _copy_file(path, target / path.name, Layout(target).incoming, check=_go_on)
+        add_lineage(target, read_lineage(source))
         for folder in [*_folders(target), target]:
             # Names first, the switch after: nothing of it may come undone by a power cut.
             sync_directory(folder)
@@ -206,8 +208,8 @@ def remove_old(source: Path, *, marker: bytes) -> bool:
     for folder in (layout.agreements, layout.incoming):
         shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
-        for path in source.glob("catalogue.db*"):
-            path.unlink()
+        for path in (layout.lineage, *source.glob("catalogue.db*")):
+            path.unlink(missing_ok=True)
         with suppress(OSError):
             source.rmdir()  # the root of a disk stays, and a folder with something else in it
     return not (layout.agreements.exists() or layout.catalogue.exists())

@@ -9,6 +9,7 @@ from agent.host.test_removals_over_the_wire import delete_directly
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.alarms import Alarms
+from backuppeer.agent.host.heirship import Heirship
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.proving import Proving
 from backuppeer.agent.host.scrubbing import Scrubbing
@@ -82,7 +83,10 @@ def test_watchers_are_told_of_a_mass_deletion_and_who_comes_later_too(house, own
     asyncio.run(story())
 
 
-def test_a_store_that_is_taken_up_by_a_new_home_says_whose_packs_are_gone(house, owner, tmp_path):
+@pytest.mark.parametrize(("unlisted", "how"), [(True, "give each owner an invite"), (False, "while it is on offer")])
+def test_a_store_that_is_taken_up_by_a_new_home_says_whose_packs_are_gone_and_how_owners_find_it(
+    house, owner, tmp_path, unlisted, how
+):
     agreement = owner.agree_with(house)
     for data in (b"x" * 1000, b"y" * 1000):
         stored = put_pack(house.premises.open(), data, agreement)
@@ -93,6 +97,7 @@ def test_a_store_that_is_taken_up_by_a_new_home_says_whose_packs_are_gone(house,
     premises = Premises(state, house.identity, house.clock)
     host = make_host(SimpleNamespace(alarms=SimpleNamespace()), SimpleNamespace(proving=SimpleNamespace()), None, None)
     host.ending, host.waiving, host.premises = SimpleNamespace(), SimpleNamespace(), premises
+    host.heirship = Heirship(state, premises, (), authority=bytes(32), bind=lambda _: b"")
     parts = SimpleNamespace(state=state, clock=house.clock, keys=SimpleNamespace(peer=house.peer), home=None)
     told = []
 
@@ -108,12 +113,14 @@ def test_a_store_that_is_taken_up_by_a_new_home_says_whose_packs_are_gone(house,
             parts=parts, host=host, servers=lambda named: named, config=lambda: SimpleNamespace(region=None)
         )
         wanted = HostRequest(servers=["wss://one.example"], storage=64 * MIB, store=str(folder), detach=True)
+        wanted.unlisted = unlisted
         await HostCommands(agent).host(wanted, emit)
 
     try:
         asyncio.run(story())
         notes = [event.data["text"] for event in told if event.event == EventName.NOTE]
         assert notes[0].startswith("took up the store that was here: 1 pack of 1 owner")
+        assert how in notes[1]
         assert any(note.startswith(f"1 pack of {shorten_peer_id(owner.peer)} gone from the disk") for note in notes), (
             notes
         )

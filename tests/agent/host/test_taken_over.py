@@ -1,6 +1,7 @@
 """After a take-over: a host follows the machine that writes, and no more the one that was taken over."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -8,10 +9,13 @@ from agent.hosted import Link, hosted
 from agent.houses import WISH, FixedReach, HostHouse, OwnerHouse, head_of
 from agent.owner.test_heads import INDEX, chain_of, inventory
 from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.identity_alarms import Sort, list_alarms
 from backuppeer.agent.home.keyring import grant_writer, recover_identity
 from backuppeer.agent.host.noting import Noting
+from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.owner.ending import Ending
 from backuppeer.agent.owner.revising import Revising
+from backuppeer.agent.peers.misbinding import explain_move, raise_alarm
 from backuppeer.agent.recovery.slots import Slots
 from backuppeer.clock import SystemClock
 from backuppeer.crypto.recovery import derive_slot
@@ -21,7 +25,7 @@ from backuppeer.proof.notices import Notice, sign_notice
 from backuppeer.proof.revisions import Wish, revise
 from backuppeer.proof.slots import SlotGift
 from backuppeer.proof.statements import Agreement, sign_beside, sign_statement
-from backuppeer.wire.messages import Agreed, ProposeAgreement, PutHead
+from backuppeer.wire.messages import Agreed, HeadStored, ProposeAgreement, PutHead
 from backuppeer.wire.recovering import GiveSlot, SlotKept
 from backuppeer.wire.terms import GiveNotice
 
@@ -214,3 +218,26 @@ def test_before_any_take_over_nothing_more_than_the_identity_is_asked_for(house,
         assert scene.lease.terms.revision == 2
 
     play(house, owner, agreement, story)
+
+
+def test_a_take_over_explains_to_the_host_s_person_why_the_owner_answers_from_another_machine(house, owner, heir):
+    agreement = owner.agree_with(house)
+    raise_alarm(house.state, owner.peer, Sort.MOVED, now_ms=1)
+    chain_of(owner).extend(INDEX, inventory())
+    for row in owner.state.agreements():
+        heir.state.put_agreement(*row)
+    for _ in range(2):
+        chain_of(heir).extend(INDEX, inventory())
+
+    async def put(machine, after=0):
+        honest = Serving(house.premises, house.revising.consider, house.standing.blame, house.standing.note_deed)
+        honest.answering.on_taken_over = partial(explain_move, house.state)
+        async with hosted(house, machine, serve=honest.serve) as link:
+            for _, head, grant in machine.state.heads_after(machine.keys.repository, after):
+                await link.ask(PutHead(agreement=agreement, head=head, grant=grant), HeadStored)
+
+    asyncio.run(put(owner))
+    assert [alarm.sort for alarm in list_alarms(house.state)] == [Sort.MOVED], "whoever has the disk can do that"
+    asyncio.run(put(heir, after=1))
+    assert head_of(house).epoch == 2
+    assert list_alarms(house.state) == []

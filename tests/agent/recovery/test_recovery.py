@@ -5,11 +5,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from agent.successors import go_on
 from backuppeer.agent.commands.owner import OwnerCommands
+from backuppeer.agent.home.handover import Opener, begin_succession
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.keyring import load_keys, recover_identity
 from backuppeer.agent.home.state import State
-from backuppeer.agent.owner.announcing import SEEN
+from backuppeer.agent.home.successions import SEEN
+from backuppeer.agent.jobs.succession import OwnersPlan, SuccessionJob
+from backuppeer.agent.owner.announcing import Announcing
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.recovery.finding import Ways
 from backuppeer.agent.recovery.recovery import Recovery
@@ -21,9 +25,10 @@ from backuppeer.control.choosing import ConnectPlanRequest
 from backuppeer.control.recovering import RecoverRequest
 from backuppeer.crypto.keys import derive_authority, derive_identity, derive_working
 from backuppeer.errors import ExitCode, IntegrityFault, NotFoundError, PeerUnreachable, RefusedError
-from backuppeer.ids import PeerId, SnapshotId, format_peer_id, shorten_peer_id
+from backuppeer.ids import PeerId, RepositoryId, SnapshotId, format_peer_id, shorten_peer_id
 from backuppeer.proof.statements import sign_statement
 from backuppeer.proof.succession import Succession
+from backuppeer.proof.writer import FIRST_EPOCH
 from backuppeer.repo.snapshot import encode_snapshot
 from repo.building import make_snapshot
 
@@ -62,16 +67,18 @@ class Heir:
         self.keys, self.state = load_keys(self.home), State(self.home.state)
         self.vault = Vault(self.home, self.keys, self.state, SystemClock(), reach=None, standing=SimpleNamespace())
         self.events = []
+        self.is_keeping = False
+
+    async def note(self, event):
+        self.events.append(event)
 
     async def recover(self, doors, *named):
-        async def emit(event):
-            self.events.append(event)
-
         ways, slots = Ways(doors, doors, None), Slots(self.state, self.keys, SystemClock())
         recovery = Recovery(self.keys, self.state, self.vault, ways=ways, slots=slots)
+        recovery.is_keeping = self.is_keeping
         request = RecoverRequest(peers=[format_peer_id(peer) for peer in named])
         try:
-            return await recovery.run(request, [], Reporter(emit))
+            return await recovery.run(request, [], Reporter(self.note))
         finally:
             await asyncio.sleep(0.01)  # progress is told without being waited for
 
@@ -137,6 +144,33 @@ def test_before_a_host_is_found_a_home_says_so_instead_of_having_no_snapshots(he
     with pytest.raises(NotFoundError, match="not finished") as told:
         OwnerCommands(agent)._snapshots(SnapshotsRequest())
     assert "`backup-peer recover` again" in told.value.hint
+
+
+def test_a_home_that_keeps_backups_of_others_is_done_without_a_host_of_its_own_and_may_take_a_new_identity(heir):
+    heir.is_keeping = True
+    said = asyncio.run(heir.recover(Doors(SILENT, STRANGER)))
+    assert (said.alone, said.peers, said.snapshots) == (True, [], 0)
+    assert said.notes == ["1 of 2 hosts asked did not answer"]
+    assert not heir.vault.is_unrecovered
+
+    async def ask():
+        made, reporter = Announcing(heir.state, heir.keys, None, SystemClock()), Reporter(heir.note)
+        job = SuccessionJob(heir.home, heir.keys, heir.state, heir.vault, announcing=made, reporter=reporter)
+        return await job.plan(OwnersPlan(["anna"], [], []))
+
+    plan = asyncio.run(ask())
+    assert (plan.is_recovered, plan.is_alone, plan.epoch, len(plan.repository)) == (True, True, FIRST_EPOCH, 32)
+    name = RepositoryId(bytes.fromhex(plan.repository))
+    begin_succession(heir.home, b"o" * 32, Opener(), repository=name, epoch=plan.epoch + 1, clock=SystemClock())
+    went_on = go_on(heir.home)
+    assert went_on.repository == name
+    assert [former.identity.public for former in went_on.former] == [heir.keys.identity.public]
+
+
+def test_a_host_that_the_person_named_must_be_heard_also_where_backups_of_others_are_kept(heir):
+    heir.is_keeping = True
+    heir.fail(Doors(SILENT), SILENT)
+    assert heir.vault.is_unrecovered
 
 
 @pytest.mark.parametrize("is_ours", [True, False])

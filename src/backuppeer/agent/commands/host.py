@@ -69,8 +69,9 @@ class HostCommands:
         premises, reporter = self._agent.host.premises, Reporter(emit)
         store = default_store(self._parts.home, request.store, premises.directory)
         is_known = premises.directory is not None
-        opened = await asyncio.to_thread(premises.establish, store, request.storage)
-        for note in () if is_known else [*describe_taken_up(opened), *premises.describe_opened(opened)]:
+        opened = await asyncio.to_thread(self._agent.host.heirship.take_up, store, request.storage)
+        found = () if is_known else describe_taken_up(opened, unlisted=offer.unlisted)
+        for note in () if is_known else [*found, *premises.describe_opened(opened)]:
             reporter.note(note)
         asked = count_servers(len(offer.servers)) if offer.servers else "this network"
         await reporter.state("publishing", f"asking {asked} to show the offer")

@@ -24,11 +24,13 @@ class RecoverCommands:
         """Find hosts and rebuild the index."""
         parts, owner = self._parts, self._agent.owner
         if request.check:
-            # A passing home: hosts must not look for their owner where it was, nor get slots of it.
-            self._agent.host.hosting.binding = bytes
-            owner.slots.is_silent = True
+            # A passing home: hosts must not look for their owner where it was, nor get slots of it. Nor may their
+            # people be told that it answered from another machine: they might shut out the one that has the words.
+            self._agent.host.heirship.bind = lambda _: b""
+            owner.knocking.is_passing = owner.slots.is_silent = True
         ways = Ways(owner.market, owner.knocking, parts.reach)
         recovery = Recovery(parts.keys, parts.state, owner.vault, ways=ways, slots=owner.slots)
+        recovery.is_keeping = bool(self._agent.host.premises.owners()) and not request.check
         try:
             async with owner.vault.busy, returning_memory(), reporting(emit) as reporter:
                 return await recovery.run(request, self._agent.servers(request.servers), reporter)

@@ -8,6 +8,8 @@ from typing import Any, Final, NamedTuple
 
 from backuppeer.ids import PeerId
 
+SEEN: Final = "succession.seen"
+"""The setting that holds the signed succession by which another home goes on in place of this one."""
 SUCCESSIONS_SCHEMA: Final = """
     CREATE TABLE successions(
         old BLOB PRIMARY KEY, new BLOB NOT NULL, authority BLOB NOT NULL, generation INTEGER NOT NULL,

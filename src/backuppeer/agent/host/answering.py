@@ -7,14 +7,15 @@ it that the store is the asking owner's; disk work runs in threads.
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.threads import in_thread, run_whole
 from backuppeer.agent.peers.channel import Channel
-from backuppeer.errors import ProtocolViolation
+from backuppeer.errors import BackupPeerError, ProtocolViolation
 from backuppeer.host.heads import HeadAccepted, StoredHead
 from backuppeer.host.prove import say_held
 from backuppeer.host.store import Store
-from backuppeer.ids import StoredId
+from backuppeer.ids import AgreementId, PeerId, StoredId
 from backuppeer.wire.messages import (
     Deleted,
     DeletedList,
@@ -51,6 +52,8 @@ class Answering:
         self._premises = premises
         self.on_deleted: Callable[[], None] = lambda: None
         """Called when packs were deleted: somebody waits for their lock to be over."""
+        self.on_taken_over: Callable[[PeerId], None] = lambda _: None
+        """Called with an owner of whom another machine makes the backups now, as its authority signed."""
 
     async def answer(self, store: Store, channel: Channel, message: Question) -> None:
         """Answer one question about the agreement that it names.
@@ -81,8 +84,12 @@ class Answering:
                 await self._list_deleted(store, channel, message)
 
     async def _put_head(self, store: Store, channel: Channel, message: PutHead) -> None:
+        epoch = await in_thread(_epoch_of, store, message.agreement)
         answer = await in_thread(self._premises.put_head, store, message)
         if isinstance(answer, HeadAccepted):
+            if 0 < epoch < answer.stored.head.epoch:
+                with bookkeeping("alarms"):
+                    self.on_taken_over(store.leases.get(message.agreement).owner)
             # Asked after the head stands: what was withdrawn before it was accepted is counted, nothing can be after.
             removals = await in_thread(store.removals.last_number, message.agreement)
             await channel.send(HeadStored(receipt=answer.receipt, removals=removals))
@@ -161,3 +168,12 @@ class Answering:
 
 def _request_of(message: RemovalRequest) -> tuple[bytes, Sequence[StoredId], bytes]:
     return message.signed, message.packs, message.device_sig
+
+
+def _epoch_of(store: Store, agreement: AgreementId) -> int:
+    """Return the epoch of the head that is kept; 0: none is, or it is damaged."""
+    try:
+        held = store.heads.get(agreement)
+    except BackupPeerError:
+        return 0
+    return held.head.epoch if held is not None else 0

@@ -13,6 +13,7 @@ words, how sessions are made, what an owner concludes from a succession.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import structlog
@@ -20,6 +21,7 @@ import structlog
 from backuppeer.agent.home.heir import FormerSelf
 from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.state import State
+from backuppeer.agent.home.successions import SEEN
 from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.host.succeeding import BehindError
 from backuppeer.agent.host.threads import in_thread
@@ -29,12 +31,14 @@ from backuppeer.agent.peers.partners import Reach, meet_at
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.whereabouts import read_binding
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import BackupPeerError, NotFoundError, ProtocolViolation, RefusedError
+from backuppeer.errors import BackupPeerError, NotFoundError, ProtocolViolation, RefusedError, StoreUnavailable
 from backuppeer.host.leases import Lease
+from backuppeer.host.lineage import add_lineage, read_lineage
+from backuppeer.host.store import Store
 from backuppeer.ids import AgreementId, PeerId, shorten_peer_id
 from backuppeer.limits import AGREEMENTS_PER_HELLO, PRESENCE_LOOK_S
 from backuppeer.proof.statements import Agreement, open_proposal, peek_statement, statement_hash
-from backuppeer.proof.succession import HOST_AUTHORITY, IN_REVISION, Succession
+from backuppeer.proof.succession import HOST_AUTHORITY, IN_REVISION, Succession, open_succession
 from backuppeer.wire.codes import RefusalCode
 from backuppeer.wire.messages import Hello, Refused
 from backuppeer.wire.succeeding import Follow, Followed
@@ -76,6 +80,53 @@ class Heirship:
         """Open a store that came back before it is asked for, as it takes too long in the loop."""
         with suppress(BackupPeerError):  # whoever needs it is told then
             await in_thread(self._premises.open)
+
+    def open(self) -> None:
+        """Open the store.
+
+        Raises:
+            as `Premises.open`.
+
+        """
+        self._premises.open()
+        self._engrave()
+
+    def _engrave(self) -> None:
+        """Keep in the open store how this home came to be who it is: its words alone give who it was first."""
+        with suppress(StoreUnavailable):  # a full disk: the next start does it
+            if self._said:
+                add_lineage(self._premises.open().directory, list(self._said.values()))
+
+    def take_up(self, directory: Path, offered_bytes: int) -> Store:
+        """Open or make the store; one of who this home went on as says so, and the next `recover` is led there.
+
+        Raises:
+            as `Premises.establish`.
+
+        """
+        try:
+            opened = self._premises.establish(directory, offered_bytes)
+        except StoreUnavailable as exc:
+            if signed := self._find_heir(directory):
+                self._state.put_setting(SEEN, signed)
+                exc.hint = (
+                    "it is yours: this identity went on as another, as the store shows. `backup-peer recover` with the "
+                    "words makes this home follow; then the same `host` again takes the store up"
+                )
+            raise
+        self._engrave()
+        return opened
+
+    def _find_heir(self, directory: Path) -> bytes:
+        """Return the signed succession by which this home went on, as a foreign store in `directory` has it.
+
+        b"": it has none that our words signed. Followed only with the words, which check it again.
+        """
+        for signed in read_lineage(directory):
+            with suppress(BackupPeerError):
+                if open_succession(signed, self._authority).old == self._premises.names.own:
+                    return signed
+        return b""
 
     def is_needed(self) -> bool:
         """Return whether an agreement has, or had, a name of before; also while the store can't be asked."""

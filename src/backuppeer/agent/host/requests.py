@@ -85,7 +85,7 @@ class Requests:
         owner = PeerId(knock.owner)
         where = Whereabouts(knock.transport, tuple(knock.addresses), knock.issued_ms)
         is_partner = self.is_partner(owner)
-        if is_partner:
+        if is_partner and where.addresses:  # none: a home that only tries its words, not to be looked for there
             with bookkeeping("whereabouts"):
                 meet_at(self._state, owner, where.encode(), self._clock.now_ms())
         is_blocked = owner in self._state.blocks

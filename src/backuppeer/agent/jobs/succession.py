@@ -6,6 +6,7 @@ heir, and the agent that is started next is the heir.
 """
 
 import asyncio
+import secrets
 from typing import Final, NamedTuple
 
 from backuppeer.agent.home.heir import FormerSelf, Heir, is_begun, take_place
@@ -22,9 +23,10 @@ from backuppeer.agent.reporter import Reporter
 from backuppeer.control.saving import LeftOut
 from backuppeer.control.succeeding import SuccessionPlan, SuccessionTold
 from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode, PeerUnreachable, RefusedError, UserError
-from backuppeer.ids import AgreementId, PeerId, format_peer_id
+from backuppeer.ids import AgreementId, PeerId, RepositoryId, format_peer_id
 from backuppeer.proof.writer import FIRST_EPOCH
 
+_REPOSITORY_BYTES: Final = 16
 _LATER = "it is told whenever it is met, and serves the old identity until then"
 
 
@@ -71,13 +73,16 @@ class SuccessionJob:
         )
         if not plan.is_recovered or plan.is_begun:
             return plan
-        if self._has_hosts() or self._vault.repository_id is None:
+        if self._has_hosts() or (self._vault.repository_id is None and not (owners.able or owners.stuck)):
             heard = await TakeOverJob(self._vault, self._keys.peer, self._reporter).plan()
             for name in ("is_writer", "repository", "epoch", "snapshots", "host", "time", "heard", "left_out"):
                 setattr(plan, name, getattr(heard, name))
         else:
-            plan.repository = self._vault.repository_id.hex()
+            # A home of the words alone knows of none that it began; had it one, a host would have named it.
+            found = self._vault.repository_id or RepositoryId(secrets.token_bytes(_REPOSITORY_BYTES))
+            plan.repository = found.hex()
             plan.epoch = max(FIRST_EPOCH, self._vault.writer.highest_epoch)
+            plan.is_alone = self._vault.repository_id is None
         return plan
 
     def _has_hosts(self) -> bool:

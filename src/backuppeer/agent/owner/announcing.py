@@ -15,6 +15,7 @@ from typing import Final
 
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
+from backuppeer.agent.home.successions import SEEN
 from backuppeer.agent.owner.telling import agreements_with, learn_terms, owner_of, tell_host
 from backuppeer.agent.peers.channel import Channel
 from backuppeer.agent.peers.names import name_of
@@ -39,9 +40,6 @@ from backuppeer.proof.statements import Agreement, peek_statement
 from backuppeer.proof.succession import Succession, open_succession
 from backuppeer.transport.base import Transport
 from backuppeer.wire.messages import Hello
-
-SEEN: Final = "succession.seen"
-"""The setting that holds the signed succession by which another home goes on in place of this one."""
 
 _OLDER: Final = "ask its person to update backup-peer; it is told again whenever it is met"
 

@@ -70,6 +70,8 @@ class Knocking:
         self.invited, self.saying = Invited(state, clock), Saying(identity, clock)
         self.neighbours: Neighbours | None = None
         """Who finds hosts in the same network, which are asked without a server. Set by who makes it."""
+        self.is_passing = False
+        """Whether this home was made to try words, and is gone in a moment: its knocks name no address."""
         self.as_whom: Callable[[PeerId], SigningKey] = lambda _: identity
         """The identity by which a host knows this home. Set by who tells hosts of a new one."""
 
@@ -278,7 +280,7 @@ class Knocking:
             term_s=record.term_s,
             lock_s=record.lock_s,
             transport=ends.transport,
-            addresses=list(ends.addresses),
+            addresses=[] if self.is_passing else list(ends.addresses),
             servers=places,
             reply_inbox=inbox_key,
             reply_key=reply_key,

@@ -2,7 +2,8 @@
 
 Knows: how each of `home.identity_alarms` is told until a person has seen it. Must not know: sessions, how it was
 found out. An alarm is never a question: what was under way has failed already (code 12), and a yes can't undo it. Only
-words that were compared at a terminal end an alarm; `status --seen` only ends the telling.
+words that were compared at a terminal end an alarm; `status --seen` only ends the telling. That of a move is explained
+by a take-over, too: whoever has the words, which a thief of a disk has not, said that this is the machine now.
 """
 
 import shlex
@@ -68,6 +69,14 @@ def settle(state: State, peer: PeerId, *, now_ms: int) -> None:
     settle_heirs(state, peer, now_ms=now_ms)
     alarms = list_alarms(state)
     left = [alarm for alarm in alarms if alarm.peer != peer]
+    if len(left) < len(alarms):
+        keep_alarms(state, left)
+
+
+def explain_move(state: State, peer: PeerId) -> None:
+    """End the alarm that a peer answered from another machine: its authority signed that this one makes the backups."""
+    alarms = list_alarms(state)
+    left = [alarm for alarm in alarms if (alarm.peer, alarm.sort) != (peer, Sort.MOVED)]
     if len(left) < len(alarms):
         keep_alarms(state, left)
 

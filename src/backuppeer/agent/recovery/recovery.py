@@ -13,7 +13,7 @@ from typing import Final
 
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
-from backuppeer.agent.owner.announcing import SEEN
+from backuppeer.agent.home.successions import SEEN
 from backuppeer.agent.owner.meeting import Meeting
 from backuppeer.agent.owner.selfset import find_newest
 from backuppeer.agent.owner.vault import Vault
@@ -60,6 +60,8 @@ class Recovery:
         self._ways, self._slots = ways, slots
         self._notes: list[str] = []
         self._fault: BackupPeerError | None = None
+        self.is_keeping = False
+        """Whether this home keeps backups of others: then it may be that nobody keeps any of its own."""
 
     async def run(self, request: RecoverRequest, servers: list[str], reporter: Reporter) -> RecoverResult:
         """Find hosts that keep our packs, take the newest head among them, rebuild the index.
@@ -83,6 +85,8 @@ class Recovery:
         await self._find(finding, inboxes, servers, reporter)
         if succession := self._succession():
             return self._lead_on(succession, inboxes)
+        if self.is_keeping and not self._state.agreements() and not finding.wanted:
+            return self._end_alone()
         partners = self._partners(finding, hint=_CHECK_AGAIN if request.check else _ASK_AGAIN)
         meeting = Meeting(self._vault, reporter, self._note)
         missing = await self._read(meeting, partners)
@@ -165,6 +169,17 @@ class Recovery:
             notes=[_NOT_LOOKED.format(exc.message) for exc in inboxes.failed.values()],
             succession=succession.hex(),
         )
+
+    def _end_alone(self) -> RecoverResult:
+        """Be done without a host: this home keeps others' backups, and nobody who could be asked keeps any of its own.
+
+        A later recovery asks again.
+        """
+        now_ms = self._vault.clock.now_ms()
+        self._vault.end_recovery()
+        note_recovered(self._state, now_ms)
+        peer_id = format_peer_id(self._keys.peer)
+        return RecoverResult(peer_id=peer_id, peers=[], snapshots=0, packs=0, head=0, notes=self._notes, alone=True)
 
     def _partners(self, finding: Finding, *, hint: str) -> list[Partner]:
         try:
