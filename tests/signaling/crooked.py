@@ -146,11 +146,11 @@ class CrookedDesk(Desk):
         else:
             await super()._deposit(visit, request)
 
-    async def _push(self, owner: Visit, stored: Stored) -> None:
+    def _push(self, owner: Visit, stored: Stored) -> None:
         if self._crime is Crime.HALF_OPEN:
             return
         for _ in range(3 if self._crime is Crime.REPLAYS_KNOCKS else 1):
-            await super()._push(owner, stored)
+            super()._push(owner, stored)
 
     async def _send(self, visit: Visit, answer: Answer) -> None:
         if isinstance(answer, Published) and self._crime is Crime.PAINTS:
