@@ -109,7 +109,6 @@ def _run(front: list[str], rest: list[str], verb: str) -> int:
     from typer import Abort  # noqa: PLC0415 - start-up time, as for all below
     from typer.exceptions import TyperException  # noqa: PLC0415
 
-    from backuppeer.cli.nearly import explain, needs_value  # noqa: PLC0415
     from backuppeer.cli.screen import OutputClosed, Screen  # noqa: PLC0415
     from backuppeer.errors import BackupPeerError  # noqa: PLC0415
 
@@ -118,6 +117,8 @@ def _run(front: list[str], rest: list[str], verb: str) -> int:
     try:
         app = build_command(screen, verb)
         if lacking := find_lacking(front):
+            from backuppeer.cli.nearly import needs_value  # noqa: PLC0415
+
             return _tell(screen, needs_value(app, lacking))
         code = app(args=[*front, *(rest or ["--help"])], prog_name="backup-peer", standalone_mode=False)
     except OutputClosed as exc:
@@ -125,6 +126,8 @@ def _run(front: list[str], rest: list[str], verb: str) -> int:
     except BackupPeerError as exc:
         return _tell(screen, exc)
     except TyperException as exc:
+        from backuppeer.cli.nearly import explain  # noqa: PLC0415
+
         return _tell(screen, explain(exc, _show_way(exc, verb), app))
     except (KeyboardInterrupt, Abort):
         return _INTERRUPTED

@@ -162,9 +162,7 @@ class State:
 
     def peer_by_alias(self, alias: str) -> PeerRecord | None:
         """Return the peer that this home calls `alias`; nobody is called what can't be shown."""
-        if not alias.isprintable():
-            return None
-        rows = self._all(f"{PEER_QUERY} WHERE alias=?", alias)
+        rows = self._all(f"{PEER_QUERY} WHERE alias=?", alias) if alias.isprintable() else []
         return peer_of(rows[0]) if rows else None
 
     def meet(
