@@ -222,8 +222,12 @@ def check_unused(text: str) -> None:
 
 def check_cap(text: str) -> None:
     """How much may lie with a stranger."""
-    if text not in {"none", "default"}:
+    if text in {"none", "default"}:
+        return
+    try:
         parse_size(text)
+    except UserError as exc:
+        raise UserError(f"neither a size, none nor default: {text[:_SHOWN]!r}", hint=exc.hint) from exc
 
 
 def check_listen(text: str) -> None:
