@@ -268,7 +268,12 @@ def test_an_acceptor_that_chooses_an_older_version_than_both_speak_is_refused(mo
 @pytest.mark.parametrize(
     ("near", "far", "dialler_hears", "acceptor_hears"),
     [
-        ((1, 1), (2, 3), "a newer backup-peer, .* it speaks protocol 2 to 3, this one 1", "an older .* 1, this one 2 to 3"),
+        (
+            (1, 1),
+            (2, 3),
+            "a newer backup-peer, .* it speaks protocol 2 to 3, this one 1",
+            "an older .* 1, this one 2 to 3",
+        ),
         ((3, 4), (1, 2), "an older .* 1 to 2, this one 3 to 4", "a newer .* 3 to 4, this one 1 to 2"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Two agents of different versions of the program, in one process: the newer is this one, told to speak other versions."""
+"""Two agents of different versions, in one process: the newer is this program, told to speak other versions."""
 
 import asyncio
 
