@@ -162,6 +162,11 @@ def find_fault(connection: sqlite3.Connection) -> str:
     return "" if said == "ok" else " ".join(said.split())
 
 
+def find_copies(folder: Path) -> set[str]:
+    """Return the names of the copies that upgrades of databases in a folder have left."""
+    return {path.name for path in folder.glob(f"*.v*{_COPY}")}
+
+
 def _refuse_foreign(path: Path, known: int) -> None:
     """Refuse what is no file, and a database of a newer version before anything of it is opened for writing."""
     if not path.exists() and not path.is_symlink():

@@ -100,8 +100,10 @@ def test_an_agent_of_another_version_is_replaced(live, monkeypatch):
         patch.setattr(agents, "agent_command", lambda _: command)
         old = start_agent(live)
     assert old.version == "0.0.0"
-    new = ensure_agent(live).call("ping", Nothing(), PingResult)
+    said = []
+    new = ensure_agent(live, said.append).call("ping", Nothing(), PingResult)
     assert new.version == __version__
+    assert said == [f"the agent was of version 0.0.0: it was ended, and {__version__} goes on with its jobs"]
     assert started(live) == [str(old.pid), str(new.pid)]
 
 

@@ -102,8 +102,9 @@ def choose_version(one: tuple[int, int], other: tuple[int, int]) -> int | None:
 def explain_gap(peer: PeerId, ours: tuple[int, int], theirs: tuple[int, int]) -> IncompatibleVersion:
     """Return the error for a proven peer whose versions (lowest, highest) have none in common with ours."""
     is_newer = theirs[0] > ours[1]
+    which = "a newer" if is_newer else "an older"
     return IncompatibleVersion(
-        f"{shorten_peer_id(peer)} has {'a newer' if is_newer else 'an older'} backup-peer, which this one can't talk to: "
+        f"{shorten_peer_id(peer)} has {which} backup-peer, and this one can't talk to it: "
         f"it speaks protocol {_write_versions(theirs)}, this one {_write_versions(ours)}",
         hint="install the newer backup-peer on this machine (docs/upgrades.md)"
         if is_newer

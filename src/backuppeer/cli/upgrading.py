@@ -1,0 +1,35 @@
+"""What a person is told when another version of the program takes over a home.
+
+Knows: how restore points of databases are named (`db`). Must not know: what is in them.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from backuppeer import __version__
+from backuppeer.agent.home.home import Home
+from backuppeer.db import find_copies
+
+Tell = Callable[[str], None]
+
+
+def tell_nobody(text: str) -> None:
+    """Tell nobody."""
+    del text
+
+
+def tell_replaced(version: str, tell: Tell) -> None:
+    """Say that an agent of another version was ended for this one."""
+    tell(f"the agent was of version {version}: it was ended, and {__version__} goes on with its jobs")
+
+
+@contextmanager
+def telling_upgrade(home: Home, tell: Tell) -> Iterator[None]:
+    """Say, when the block has ended well, which databases of a home it upgraded, and where they are as they were."""
+    before = find_copies(home.path)
+    yield
+    if made := sorted(find_copies(home.path) - before):
+        tell(
+            f"this home was upgraded to version {__version__}; as it was before it is kept in {home.path}: "
+            f"{', '.join(made)} (going back: docs/upgrades.md)"
+        )
