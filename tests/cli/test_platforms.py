@@ -24,7 +24,7 @@ def run_as_windows(*words: str) -> subprocess.CompletedProcess[str]:
 def test_on_windows_it_says_that_it_does_not_run_there_and_what_to_do(words):
     done = run_as_windows(*words)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: backup-peer does not run on Windows")
+    assert done.stderr.startswith("error: this program does not run on Windows")
     assert "hint: run it on Linux" in done.stderr
     if "--json" in words:
         said = json.loads(done.stdout)

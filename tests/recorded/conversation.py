@@ -201,8 +201,8 @@ class Talk:
             assert got == data
         await self._audit(session, partner)
         assert await self._ask(session, GetLosses(agreement=AGREEMENT), Losses) == Losses()
-        assert (await self._ask(session, GetTerms(agreement=AGREEMENT), TermsAre)).revisions == (self.terms,)
         await _ask_unknown(session)
+        assert (await self._ask(session, GetTerms(agreement=AGREEMENT), TermsAre)).revisions == (self.terms,)
 
     async def _audit(self, session: Session, partner: Partner) -> None:
         held = await self._ask(session, GetHead(agreement=AGREEMENT, receipt=self.receipt, nonce=NONCE), HeadIs)

@@ -9,7 +9,7 @@ from typing import Final, TextIO
 from backuppeer.errors import LocalError
 
 _REFUSAL: Final = LocalError(
-    "backup-peer does not run on Windows: it handles names and paths of Windows in backups, and no more",
+    "this program does not run on Windows: it handles names and paths of Windows in backups, and no more",
     hint="run it on Linux; WSL 2 is a Linux, too, but nobody has tried it there yet (docs/faq.md)",
 )
 

@@ -56,18 +56,3 @@ def test_without_a_common_version_both_agents_say_who_has_to_upgrade_and_nobody_
             assert one.sessions.all() == two.sessions.all() == []
 
     play(scenario())
-
-
-def test_a_question_of_a_later_version_is_answered_with_unsupported_and_the_session_goes_on():
-    async def scenario():
-        network = Network()
-        one, two = Party(network, 1), Party(network, 2)
-        async with running(one, two):
-            near, _ = await one.meet(two)
-            stream = await near.connection.open_stream()
-            await stream.write(bytes.fromhex("00000002" + "fa80"))
-            said = await stream.read(64)
-            assert said[4] == 9  # Unsupported
-            assert await ask(near) == USAGE
-
-    play(scenario())
