@@ -74,9 +74,12 @@ async def replay_host(sessions) -> None:
         await answering
 
 
-def test_there_is_a_tape_of_each_minor_version_so_far():
+def test_there_are_a_tape_and_homes_of_each_minor_version_so_far():
     major, minor, _ = __version__.split(".")
-    assert [tape.stem for tape in TAPES] == [f"conversation-{major}.{number}" for number in range(1, int(minor) + 1)]
+    versions = [f"{major}.{number}" for number in range(1, int(minor) + 1)]
+    assert [tape.name for tape in TAPES] == [f"conversation-{version}.json" for version in versions]
+    homes = sorted(TAPES[0].parent.glob("homes-*"))
+    assert [path.name for path in homes] == [f"homes-{version}.tar.xz" for version in versions]
 
 
 @pytest.mark.parametrize("tape", TAPES, ids=lambda tape: tape.stem)
