@@ -18,7 +18,7 @@ from backuppeer import __version__
 from backuppeer.agent.home.home import Home
 from backuppeer.cli.homes import require_identity
 from backuppeer.cli.unlocking import offer_secrets, try_secrets
-from backuppeer.cli.upgrading import Tell, tell_nobody, tell_replaced, telling_upgrade
+from backuppeer.cli.upgrading import Tell, check_format, tell_nobody, tell_replaced, telling_upgrade
 from backuppeer.control.api import Nothing, PingResult
 from backuppeer.control.client import AgentNotRunning, Client
 from backuppeer.control.sockets import socket_path_for
@@ -63,11 +63,13 @@ def ensure_agent(home: Home, tell: Tell = tell_nobody) -> Client:
 
     Raises:
         NotFoundError: the home has no identity.
+        NewerFormatError: a newer version has upgraded the home; its agent is left alone.
         LocalError: the agent does not start.
 
     """
     found = ping_agent(home)
     if found is not None and found.version != __version__:
+        check_format(home)
         stop_agent(home)
         tell_replaced(found.version, tell)
         found = None

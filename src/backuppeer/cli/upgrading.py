@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from backuppeer import __version__
 from backuppeer.agent.home.home import Home
-from backuppeer.db import find_copies
+from backuppeer.db import find_copies, refuse_foreign
 
 Tell = Callable[[str], None]
 
@@ -16,6 +16,18 @@ Tell = Callable[[str], None]
 def tell_nobody(text: str) -> None:
     """Tell nobody."""
     del text
+
+
+def check_format(home: Home) -> None:
+    """Make sure that this version can open a home before it ends an agent of another one.
+
+    Raises:
+        NewerFormatError: it can't: the agent that runs is better left alone.
+
+    """
+    from backuppeer.agent.home.state import SCRIPTS  # noqa: PLC0415 - only where versions differ
+
+    refuse_foreign(home.state, len(SCRIPTS))
 
 
 def tell_replaced(version: str, tell: Tell) -> None:
