@@ -4,8 +4,6 @@ import asyncio
 import os
 import socket
 
-import iroh
-
 from backuppeer.transport.iroh import observer as observer_module
 from backuppeer.transport.iroh import open_iroh, open_observer
 from backuppeer.transport.iroh.asking import OBSERVER_ALPN
