@@ -1,6 +1,6 @@
 # The commands of README and CONTRIBUTING. Needs python3 (3.11 or newer) and make; tools/make_venv.sh brings the rest.
 # Given several goals at once, make runs shared ones once: `make check demo test` runs the fast tests one time.
-.PHONY: help venv check lint test test-fast test-slow demo house lock long bench bench-report fuzz crash soak simulate nat clean
+.PHONY: help venv check lint test test-fast test-slow demo house lock long bench bench-report fuzz crash soak simulate nat screenshots clean
 .NOTPARALLEL:
 SHELL := /bin/sh
 VENV := .venv
@@ -22,6 +22,7 @@ help:
 	@echo 'make nat              who meets whom directly, behind every pair of NATs of a small internet in the kernel (root)'
 	@echo 'make simulate [SEEDS=20] [SCENARIO=sybil,slander] [JSON=build/simulation.json] [PLOTS=docs/plots]   attack the scores, over a year of days'
 	@echo 'make crimes | long     every crime of docs/crimes.md by real hosts and owners; that, and all that CI takes samples of'
+	@echo 'make screenshots      draw the pictures of docs/screens (tmux)'
 	@echo 'make venv | house | lock | clean'
 
 # Made anew when the lock changes, so that nothing left over hides a missing dependency.
@@ -70,6 +71,10 @@ demo: venv
 
 house: venv
 	$(BIN)/python tools/house.py
+
+# The pictures of docs/screens, by the real programs on loopback: needs tmux and bash. A minute.
+screenshots: venv
+	cd tests && $(CURDIR)/$(RUN) screens.shoot
 
 lock: $(VENV)/.locked
 	sh tools/make_lock.sh $(VENV)

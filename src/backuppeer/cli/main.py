@@ -83,6 +83,7 @@ _EPILOG: Final = (
     "`backup` — or `host` to keep others' backups."
 )
 _INTERRUPTED: Final = 130
+_WINDOWS: Final = frozenset({"win32", "cygwin", "msys"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,6 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest == ["--version"]:
         sys.stdout.write(f"backup-peer {__version__}\n")
         return 0
+    if sys.platform in _WINDOWS:
+        from backuppeer.cli.platforms import refuse  # noqa: PLC0415 - start-up time
+
+        return refuse(sys.stdout, sys.stderr, is_json="--json" in front)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that can't show a sign gets an escape, never a traceback.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")

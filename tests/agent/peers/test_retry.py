@@ -5,7 +5,7 @@ import pytest
 from agent.loops import SetClock, VirtualClock, play
 from backuppeer.agent.peers import retry as retry_module
 from backuppeer.agent.peers.retry import Herald, retry
-from backuppeer.errors import IntegrityFault, PeerUnreachable, RefusedError
+from backuppeer.errors import IncompatibleVersion, IntegrityFault, PeerUnreachable, RefusedError
 from backuppeer.limits import HERALD_FIRST_S, HERALD_S, RETRY_BUDGET_S, RETRY_FIRST_S, RETRY_MOST_S
 
 
@@ -29,6 +29,16 @@ def test_weather_is_retried_until_it_clears_and_the_person_is_told_each_time():
         assert answer == "there"
         assert [words for words, _ in told] == ["one", "two", "None"], "the last word is that it is over"
         assert asyncio.get_running_loop().time() == pytest.approx(sum(pause for _, pause in told))
+
+    play(scenario())
+
+
+def test_a_peer_of_a_version_that_can_not_be_talked_to_is_not_asked_again():
+    async def scenario():
+        step = Step(IncompatibleVersion("older"), "there")
+        with pytest.raises(IncompatibleVersion):
+            await retry(step, VirtualClock())
+        assert step.tries == 1
 
     play(scenario())
 

@@ -24,7 +24,7 @@ from backuppeer.agent.peers.sessions import Sessions
 from backuppeer.agent.peers.turns import Turns
 from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.clock import Clock, SystemClock, slept_s
-from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode, PeerUnreachable
+from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode, IncompatibleVersion, PeerUnreachable
 from backuppeer.ids import AgreementId, PeerId, TransportId, shorten_peer_id
 from backuppeer.limits import CLOCK_SKEW_S, DIRECT_FIRST_S
 from backuppeer.transport.addresses import select_dialable
@@ -202,6 +202,8 @@ class Reach:
         where = remembered(self._state, peer)
         try:
             return await self._dial_or_look(peer, where)
+        except IncompatibleVersion:
+            raise  # found, and the same wherever else it is looked for
         except (PeerUnreachable, AuthenticationFault) as exc:
             failure = exc if where is not None else failure
         try:

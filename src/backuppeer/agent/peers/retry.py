@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from backuppeer.agent.peers.lanes import LaneBroken
 from backuppeer.clock import Clock
-from backuppeer.errors import PeerUnreachable, Unavailable
+from backuppeer.errors import IncompatibleVersion, PeerUnreachable, Unavailable
 from backuppeer.limits import HERALD_FIRST_S, HERALD_S, RETRY_BUDGET_S, RETRY_FIRST_S, RETRY_MOST_S
 
 T = TypeVar("T")
@@ -24,6 +24,7 @@ async def retry(
 ) -> T:
     """Run `step` until it succeeds; `Unavailable` is retried within the budget, every other error passes at once.
 
+    So does that of a peer with whose version nothing can be said.
     `waiting(error, pause_s)` is called before each pause, and `waiting(None, 0)` when a step succeeds after one.
 
     Raises:
@@ -37,6 +38,8 @@ async def retry(
         except LaneBroken:
             # Not the peer: the session stands, and gives up on lanes by itself when they break again and again.
             continue
+        except IncompatibleVersion:
+            raise  # not weather of this hour: somebody has to upgrade
         except Unavailable as exc:
             # Full jitter, so that many owners of a host that comes back don't call in step; not a secret.
             pause_s = random.uniform(0, min(RETRY_MOST_S, RETRY_FIRST_S * 2**attempt))  # noqa: S311
