@@ -101,7 +101,7 @@ class Soak:
 
     def _back_up(self) -> None:
         tree = describe_tree(self._files)
-        done = self._pair.owner.run("backup", str(self._files), "--wait", "60s")
+        done = self._pair.owner.run("backup", str(self._files))
         self.log.codes[done.code] += 1
         if done.code == 0:
             self.log.trees[str(done.last["snapshot"])] = tree
