@@ -11,6 +11,7 @@ from browsing import COMPLETE, FIRST
 from catalogue import LOOK_UP, MEMORY
 from cells import BUSY_SHARE, Cell, Key
 from idling import CORE, PRIVATE, WAKES
+from link import LANES, QUIC, RATE_BYTES_S
 from recovery import RATE, READ_SHARE
 from relay import ONE, SHARE
 from rows import OURS, REST, RESTORE
@@ -105,6 +106,14 @@ def _peak(group: str) -> Callable[[Cells], float | None]:
     return reach
 
 
+def _link_share(work: str, peer: str) -> Callable[[Cells], float | None]:
+    def reach(cells: Cells) -> float | None:
+        found = _cell(cells, "link", work, peer)
+        return found.mib_s * 2**20 / RATE_BYTES_S if found else None
+
+    return reach
+
+
 def _most(says: str, row: str, figure: str, limit: float, unit: str) -> Aim:
     """Return the aim that one figure of a row whose work has its name is `limit` at most."""
     return Aim(says, row, limit, limit, unit, _figure(row, row, figure), is_most=True)
@@ -183,6 +192,11 @@ AIMS: Final = (
     _most("an idle agent with a session, processor", "idle", CORE, 0.5, "% of a core"),
     _most("an idle agent, memory of its own", "idle", PRIVATE, 130, "MB"),
     _most("an idle agent, wake-ups of its threads", "idle", WAKES, 10, "/s"),
+    *(
+        Aim(f"{work} over a line of 100 Mbit/s and 50 ms, {way}", "link", 0.85, 0.9, "x", _link_share(name, peer))
+        for work, name in (("backup", "first"), ("restore", RESTORE))
+        for way, peer in (("lanes", LANES), ("QUIC alone", QUIC))
+    ),
 )
 
 
