@@ -31,7 +31,9 @@ QUIET_SHARE: Final = 0.25
 MOST_GROWTH_BYTES: Final = 8_000_000
 MOST_GROWTH_FILES: Final = 4
 EXPECTED: Final = (0, 11, 14, 130)
-"""Of a backup while its agent, its host or the server is killed: done, unreachable, no server, interrupted."""
+"""Of a backup while its host or the server is killed: done, unreachable, no server, interrupted."""
+AGENT_ENDED: Final = "the agent ended during backup"
+"""And while its own agent is killed, with code 1."""
 LEAST_FILES: Final = 20
 Tree = dict[bytes, tuple[object, ...]]
 
@@ -109,7 +111,7 @@ class Soak:
             return
         self.log.failed_in_a_row += 1
         self.log.most_failed_in_a_row = max(self.log.failed_in_a_row, self.log.most_failed_in_a_row)
-        if done.code not in EXPECTED:
+        if done.code not in EXPECTED and AGENT_ENDED not in done.stderr:
             self.log.wrong.append(f"a backup ended with {done.code}: {done.stdout[-500:]} {done.stderr[-500:]}")
 
     # --- bad luck
