@@ -19,6 +19,7 @@ help:
 	@echo 'make fuzz [TARGET=tree] [SECONDS=300]   give the decoders broken bytes, each for some minutes (Linux)'
 	@echo 'make crash [POINTS=300] [SIDE=owner|host] [JOB=backup|prune]   interrupt it at so many points, and examine what is left'
 	@echo 'make soak [EXAMPLES=100] [STEPS=30]   any order of backups, forgetting, restores and power cuts'
+	@echo 'make soak MINUTES=30 [EVERY=60] [SEED=1] [JSON=FILE]   a backup each minute by real processes, which are killed; all is restored'
 	@echo 'make nat              who meets whom directly, behind every pair of NATs of a small internet in the kernel (root)'
 	@echo 'make simulate [SEEDS=20] [SCENARIO=sybil,slander] [JSON=build/simulation.json] [PLOTS=docs/plots]   attack the scores, over a year of days'
 	@echo 'make crimes | long     every crime of docs/crimes.md by real hosts and owners; that, and all that CI takes samples of'
@@ -99,7 +100,12 @@ crash: venv
 		$(if $(JOB),--job "$(JOB)")
 
 soak: venv
+ifdef MINUTES
+	cd tests && $(CURDIR)/$(RUN) soak.long --minutes "$(MINUTES)" $(if $(EVERY),--every "$(EVERY)") $(if $(SEED),--seed "$(SEED)") \
+		$(if $(JSON),--json "$(abspath $(JSON))")
+else
 	SOAK_EXAMPLES="$(or $(EXAMPLES),100)" SOAK_STEPS="$(or $(STEPS),30)" $(RUN) pytest tests/soak tests/agent/jobs/test_hosts_alone.py --show-capture=no --hypothesis-show-statistics
+endif
 
 # Beside the virtual environment as well: who draws nothing needs no matplotlib.
 $(VENV)/plots/.installed: bench/simulation/requirements.txt | venv

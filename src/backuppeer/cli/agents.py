@@ -35,6 +35,8 @@ _KEPT: Final = frozenset(
 """What the agent inherits of the command's environment: no more, for a shell's environment is full of secrets."""
 _KEPT_PREFIXES: Final = ("LC_", "XDG_")
 _FIRST_WAIT_S: Final = 0.005
+_LONGEST_PAUSE_S: Final = 0.03
+"""Between two pings of an agent that starts: half of it is what a person waits in vain, and a ping costs 0.3 ms."""
 _LONGEST_WAIT_S: Final = 0.1
 
 
@@ -115,8 +117,8 @@ def _start(home: Home, secret: bytes, reason: int, tell: int) -> PingResult:
         if process.poll():
             raise _explain_end(home, process.returncode, reason)
         time.sleep(wait_s)
-        wait_s = min(wait_s * 1.5, _LONGEST_WAIT_S)
-        if process.returncode == 0 and wait_s == _LONGEST_WAIT_S:
+        wait_s = min(wait_s * 1.5, _LONGEST_PAUSE_S)
+        if process.returncode == 0 and wait_s == _LONGEST_PAUSE_S:
             # Another process has the lock but does not answer: perhaps an agent about to end. Be next.
             process = _spawn(home, secret, tell)
     process.kill()

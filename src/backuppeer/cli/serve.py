@@ -301,7 +301,7 @@ async def serve(home: Home, secret: bytes, *, on_start: Callable[[], None]) -> N
     _log.info("agent started", version=__version__, pid=os.getpid())
     stopping = asyncio.create_task(agent.stopping.wait())
     await asyncio.wait([door, stopping], return_when=asyncio.FIRST_COMPLETED)
-    server.should_exit = True
+    server.stop()
     with suppress(asyncio.CancelledError):
         await door
     await agent.close()

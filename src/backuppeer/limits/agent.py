@@ -21,7 +21,8 @@ OPEN_FILES: Final = 65536
 """Descriptors that an agent asks the system for; many start programs with 1,024."""
 ANCHOR_BYTES: Final = 64 * KIB
 """What is read of the second copy of settings: four values, the longest of them a list of servers."""
-AGENT_START_S: Final = 15.0
+AGENT_START_S: Final = 30.0
+"""One that has ended is noticed at once; a slow machine that is busy took more than 15 s (ADR 92)."""
 AGENT_REASON_BYTES: Final = 16 * KIB
 """What a command reads of why an agent can't run; a pipe takes as much at once."""
 COMPLETION_S: Final = 1.0

@@ -19,7 +19,16 @@ import structlog
 
 from backuppeer.crypto.certificate import Certificate, make_certificate
 from backuppeer.errors import BackupPeerError, PeerUnreachable, ProtocolViolation
-from backuppeer.limits import LANE_ATTEMPTS, LANE_BYTES, LANE_TOKEN_BYTES, LANE_WAIT_S, LANES_PER_SESSION, REPLY_S
+from backuppeer.limits import (
+    LANE_ATTEMPTS,
+    LANE_BYTES,
+    LANE_DIAL_S,
+    LANE_TOKEN_BYTES,
+    LANE_WAIT_S,
+    LANE_WAIT_TRIPS,
+    LANES_PER_SESSION,
+    REPLY_S,
+)
 from backuppeer.transport.addresses import parse_address
 from backuppeer.transport.base import PathInfo, PathKind, Stream
 from backuppeer.transport.lanes import Lane, LaneDoor, LaneStream, dial_lane
@@ -95,14 +104,20 @@ class Lanes:
 
     async def obtain(self) -> LaneStream | None:
         """Return a stream on a lane, if need be a moment later: QUIC costs four times as much. None: go that way."""
-        stream = self.take()
+        stream, loop = self.take(), asyncio.get_running_loop()
+        began_s = loop.time()
         with suppress(TimeoutError):
-            async with asyncio.timeout(LANE_WAIT_S):
-                while stream is None and (self._lanes or self._answer is not None):
+            while stream is None and (self._lanes or self._answer is not None):
+                # Anew each time: the first lane that comes is a reason to wait for the next.
+                async with asyncio.timeout_at(began_s + self._patience_s()):
                     self.changed.clear()
                     await self.changed.wait()
                     stream = self.take()
         return stream
+
+    def _patience_s(self) -> float:
+        trips = LANE_WAIT_TRIPS * (LANES_PER_SESSION if self._lanes else 1)
+        return max(LANE_WAIT_S, min(trips * self._path().rtt_ms / 1000, LANE_DIAL_S))
 
     async def give_back(self, stream: LaneStream) -> None:
         """Free the lane of a stream whose request has ended well, once the peer has ended it too, which is at once."""
