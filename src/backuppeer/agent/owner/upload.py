@@ -235,7 +235,7 @@ class Upload:
                 await retry(
                     lambda: self._send(target, sealed),
                     self._clock,
-                    waiting=self._herald.waiting_for(target.partner.name),
+                    waiting=self._herald.waiting_for(target.partner),
                 )
                 copy = Copy(sealed.logical, target.partner.agreement, sealed.stored, len(sealed.data), sealed.header)
                 await asyncio.to_thread(room.keep, partial(self._on_copy, entries, copy))
