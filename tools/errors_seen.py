@@ -1,4 +1,4 @@
-"""Make docs/errors-seen.md out of what tests of E1 to E9 saw: `python tools/errors_seen.py FILE`, or `make error-table`.
+"""Make docs/errors-seen.md of what tests of E1 to E9 saw: `python tools/errors_seen.py FILE`, or `make error-table`.
 
 Knows: the lines that `tests/e2e/seen.py` writes. Must not know: how an error is made. A test keeps the page's messages
 and codes those of the source.

@@ -26,23 +26,28 @@ errors_seen, errors_page = load("errors_seen"), load("errors_page")
 ROWS = errors_seen.read_page(errors_seen.PAGE.read_text())
 
 
+def count_letters(text):
+    return len(re.sub(r"[^A-Za-z]", "", text))
+
+
 @cache
 def texts():
-    """All texts of the source, as patterns."""
+    """All texts of the source: a pattern of each, and how many letters it has."""
     found = set()
     for path in errors_page.SOURCE.rglob("*.py"):
-        nodes = (
-            node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.JoinedStr | ast.Constant)
-        )
-        found |= {errors_page._read(node) for node in nodes}
-    long = [text for text in found if len(re.sub(r"[^a-z]", "", text)) >= LEAST]
-    # Longest first: most of them come from calls of errors, whole; `{}` is of a text that is filled in later.
-    parts = (re.split(r"…|\{[a-z_]*\}", text) for text in sorted(long, key=len, reverse=True))
-    return [re.compile(".*?".join(re.escape(part) for part in each), re.DOTALL) for each in parts]
+        nodes = ast.walk(ast.parse(path.read_text()))
+        found |= {errors_page._read(node) for node in nodes if isinstance(node, ast.JoinedStr | ast.Constant)}
+    # `{…}`: of a text that is filled in later.
+    cut = {text: re.split(r"…|\{[a-z_]*\}", text) for text in found if count_letters(text) >= LEAST}
+    return [
+        (re.compile(".*?".join(map(re.escape, parts)), re.DOTALL), count_letters(text)) for text, parts in cut.items()
+    ]
 
 
 def is_said(text):
-    return any(pattern.search(text) for pattern in texts())
+    """Whether a text of the source stands in it that is more than a word or two of it."""
+    least = max(LEAST, count_letters(text) // 4)
+    return any(letters >= least and pattern.search(text) for pattern, letters in texts())
 
 
 def test_each_case_was_seen():
