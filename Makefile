@@ -1,6 +1,6 @@
 # The commands of README and CONTRIBUTING. Needs python3 (3.11 or newer) and make; tools/make_venv.sh brings the rest.
 # Given several goals at once, make runs shared ones once: `make check demo test` runs the fast tests one time.
-.PHONY: help venv check lint test test-fast test-slow demo house lock long error-table bench bench-report fuzz crash soak simulate nat clean
+.PHONY: help venv check lint test test-fast test-slow demo house lock long error-table cuts bench bench-report fuzz crash soak simulate nat clean
 .NOTPARALLEL:
 SHELL := /bin/sh
 VENV := .venv
@@ -20,6 +20,7 @@ help:
 	@echo 'make crash [POINTS=300] [SIDE=owner|host] [JOB=backup|prune]   interrupt it at so many points, and examine what is left'
 	@echo 'make soak [EXAMPLES=100] [STEPS=30]   any order of backups, forgetting, restores and power cuts'
 	@echo 'make nat              who meets whom directly, behind every pair of NATs of a small internet in the kernel (root)'
+	@echo 'make cuts [CUTS=20] [MB=500]   cut the connections of a backup so many times, and say what was sent twice'
 	@echo 'make error-table      do E1 to E9 with real processes, and write what they said into docs/errors-seen.md'
 	@echo 'make simulate [SEEDS=20] [SCENARIO=sybil,slander] [JSON=build/simulation.json] [PLOTS=docs/plots]   attack the scores, over a year of days'
 	@echo 'make crimes | long     every crime of docs/crimes.md by real hosts and owners; that, and all that CI takes samples of'
@@ -101,6 +102,9 @@ soak: venv
 $(VENV)/plots/.installed: bench/simulation/requirements.txt | venv
 	$(RUN) pip install -qq --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: --upgrade --target $(VENV)/plots --requirement $<
 	@touch $@
+
+cuts: venv
+	cd tests && $(CURDIR)/$(RUN) soak.cuts $(or $(CUTS),20) $(or $(MB),500)
 
 # Three minutes of real processes, killed, cut off, filled and set wrong.
 error-table: venv

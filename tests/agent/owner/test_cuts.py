@@ -46,7 +46,7 @@ def test_a_transfer_whose_connections_all_break_completes_and_sends_no_byte_of_a
         async with hosted(house, owner) as link:
             run = Run(owner, [Partner(agreement, house.peer, "host", Redial(link))])
             weather = link.near.transport._network.weather
-            # What arrived and was not read is lost with the connection: little of it, so that each one brings something.
+            # What arrived and was not read is lost with the connection: little, so that each one brings something.
             weather.cut_after_bytes, weather.window_bytes = each_bytes, 64 * KIB
             drafts = [draft_of(owner, *(noise((pack, n), 500_000) for n in range(2))) for pack in range(3)]
             await run.store(*drafts)
