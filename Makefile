@@ -1,6 +1,6 @@
 # The commands of README and CONTRIBUTING. Needs python3 (3.11 or newer) and make; tools/make_venv.sh brings the rest.
 # Given several goals at once, make runs shared ones once: `make check demo test` runs the fast tests one time.
-.PHONY: help venv check lint test test-fast test-slow demo house lock long bench bench-report fuzz crash soak simulate nat screenshots clean
+.PHONY: help venv check lint test test-fast test-slow demo house lock long error-table cuts bench bench-report fuzz crash soak simulate nat screenshots clean
 .NOTPARALLEL:
 SHELL := /bin/sh
 VENV := .venv
@@ -21,6 +21,8 @@ help:
 	@echo 'make soak [EXAMPLES=100] [STEPS=30]   any order of backups, forgetting, restores and power cuts'
 	@echo 'make soak MINUTES=30 [EVERY=60] [SEED=1] [JSON=FILE]   a backup each minute by real processes, which are killed; all is restored'
 	@echo 'make nat              who meets whom directly, behind every pair of NATs of a small internet in the kernel (root)'
+	@echo 'make cuts [CUTS=20] [MB=500]   cut the connections of a backup so many times, and say what was sent twice'
+	@echo 'make error-table      do E1 to E9 with real processes, and write what they said into docs/errors-seen.md'
 	@echo 'make simulate [SEEDS=20] [SCENARIO=sybil,slander] [JSON=build/simulation.json] [PLOTS=docs/plots]   attack the scores, over a year of days'
 	@echo 'make crimes | long     every crime of docs/crimes.md by real hosts and owners; that, and all that CI takes samples of'
 	@echo 'make screenshots      draw the pictures of docs/screens (tmux)'
@@ -111,6 +113,15 @@ endif
 $(VENV)/plots/.installed: bench/simulation/requirements.txt | venv
 	$(RUN) pip install -qq --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: --upgrade --target $(VENV)/plots --requirement $<
 	@touch $@
+
+cuts: venv
+	cd tests && $(CURDIR)/$(RUN) soak.cuts $(or $(CUTS),20) $(or $(MB),500)
+
+# Three minutes of real processes, killed, cut off, filled and set wrong.
+error-table: venv
+	mkdir -p build && rm -f build/errors-seen.jsonl
+	BACKUPPEER_ERRORS_SEEN="$(CURDIR)/build/errors-seen.jsonl" $(RUN) pytest tests/e2e -m seen -n 2 --dist worksteal
+	$(BIN)/python tools/errors_seen.py build/errors-seen.jsonl
 
 simulate: venv $(if $(PLOTS),$(VENV)/plots/.installed)
 	PYTHONPATH=bench:tools/statements $(RUN) simulation.run $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCENARIO),--scenario "$(SCENARIO)") \

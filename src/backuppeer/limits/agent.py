@@ -34,6 +34,12 @@ AGENT_STOP_S: Final = 60.0
 CONNECT_WAIT_S: Final = 60.0
 PACKS_IN_FLIGHT: Final = 3
 """Sealed packs waiting for a host's acknowledgement; 16 MiB each, so this is the upload memory."""
+PART_KEPT_S: Final = 120.0
+"""How long what came of a pack that was cut is kept: its owner goes on trying for RETRY_BUDGET_S."""
+PARTS_PER_AGREEMENT: Final = 4
+"""Such packs of one agreement; an owner has PACKS_IN_FLIGHT under way."""
+PARTS: Final = 32
+"""Of all: 512 MiB at most, half of the disk space that always stays free."""
 REFUSED_GRACE_S: Final = 10.0
 """What packs that are under way get to become durable when a host refused one: 48 MiB at 5 MiB/s."""
 FETCH_AHEAD_PACKS: Final = 4

@@ -113,6 +113,8 @@ RETRY_MOST_S: Final = 15.0
 WITNESS_S: Final = 5.0
 """How long the newest head of a host is waited for that a backup does not go to, or that a restore may do without: long
 enough for one that is there."""
+HEAD_RETRY_S: Final = 30.0
+"""How long a host whose session broke is asked for its head again: it may have started anew."""
 HEAR_S: Final = 60.0
 """How long one host may take to be reached and to show its head; hosts are heard side by side."""
 AMEND_COPY_BYTES: Final = 64 * MIB

@@ -273,6 +273,12 @@ class Reach:
         error.exit_code = ExitCode.AUTHENTICATION
         return error
 
+    def absent_since_ms(self, peer: PeerId) -> int:
+        """Return when a peer was last seen; 0 if it is here, or never was."""
+        session, record = self._sessions.get(peer), self._state.peer(peer)
+        is_here = session is not None and not session.is_parting
+        return 0 if is_here or record is None else record.last_seen_ms
+
     async def wait_for(self, peer: PeerId, timeout_s: float) -> Session | None:
         """Return the session with `peer` as soon as it has dialled us; None after `timeout_s`."""
         return await self._sessions.wait_for(peer, timeout_s)
@@ -344,6 +350,10 @@ class Partner:
 
         """
         return await self.reach.session(self.peer)
+
+    def absent_since_ms(self) -> int:
+        """Return when this host was last seen; 0 if it is here, or never was."""
+        return self.reach.absent_since_ms(self.peer)
 
 
 @dataclass(frozen=True, slots=True)

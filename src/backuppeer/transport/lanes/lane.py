@@ -166,7 +166,7 @@ class LaneStream:
             await self._lane.run(self._fill, view)
 
     async def receive_bulk(self, size_bytes: int, take: Take) -> None:
-        """Hand exactly `size_bytes` to `take`, in pieces of LANE_FRAME_BYTES and a last, shorter one."""
+        """Hand exactly `size_bytes` to `take`, in pieces of LANE_FRAME_BYTES and a rest; before an error what came."""
         if size_bytes:
             await self._lane.run(self._receive_bulk, size_bytes, take)
 
@@ -256,8 +256,12 @@ class LaneStream:
     def _receive_bulk(self, size_bytes: int, take: Take) -> None:
         buffer = memoryview(bytearray(min(size_bytes, LANE_FRAME_BYTES)))
         for left in range(size_bytes, 0, -len(buffer)):
-            piece = buffer[:left]
-            self._fill(piece)
+            piece, before = buffer[:left], self._lane.received_bytes
+            try:
+                self._fill(piece)
+            except OSError:
+                take(piece[: self._lane.received_bytes - before])
+                raise
             take(piece)
 
     def _send_bulk(self, size_bytes: int, give: Give) -> None:
