@@ -20,6 +20,7 @@ from backuppeer.agent.home.records import RequestRecord
 from backuppeer.agent.home.successions import SEEN
 from backuppeer.agent.home.tenancy import end_without_home
 from backuppeer.agent.host.authorities import follow_again
+from backuppeer.agent.jobs.board import Board
 from backuppeer.agent.jobs.drill import sweep_drills
 from backuppeer.agent.owner.announcing import find_successor
 from backuppeer.agent.peers.misbinding import raise_alarm
@@ -48,6 +49,7 @@ class Agent:
 
     def __init__(self, parts: Parts, host: HostSide, owner: OwnerSide, repute: Repute) -> None:
         self.parts, self.host, self.owner, self.repute = parts, host, owner, repute
+        self.board = owner.timekeeper.board = owner.rounds.board = Board(parts.clock)
         self.stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -106,6 +108,7 @@ class Agent:
     async def close(self) -> None:
         """Say goodbye to servers and peers, end all tasks, close the databases."""
         parts = self.parts
+        await self.board.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

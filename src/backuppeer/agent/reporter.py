@@ -5,7 +5,6 @@ Knows: the event loop, how often a person needs news. Must not know: what the jo
 
 import asyncio
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from backuppeer.agent.brake import Halt
 from backuppeer.control.events import ErrorFile, Event, EventName, Fault, Note, Progress, State
 from backuppeer.errors import PeerFault
 from backuppeer.ids import PeerId, format_peer_id
@@ -202,7 +202,7 @@ async def counting(count: Count | None, reporter: Reporter) -> AsyncIterator[Non
     if count is None:
         yield
         return
-    over = threading.Event()
+    over = Halt()
     task = asyncio.create_task(asyncio.to_thread(count, reporter.set_total, over.is_set))
     try:
         yield

@@ -6,11 +6,11 @@ Knows: whose fault each missing file is, hence which exit code. Must not know: h
 import asyncio
 import math
 import os
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
+from backuppeer.agent.brake import Halt
 from backuppeer.agent.jobs.lookup import Lookup
 from backuppeer.agent.jobs.pulling import batch_rows, make_rows_event, run_aside
 from backuppeer.agent.owner.fetch import Fetch
@@ -55,7 +55,7 @@ class RestoreJob:
         reporter.traffic_bytes = vault.traffic_bytes
         self._source: Fetch
         self._gone: set[AgreementId] = set()
-        self._stop = threading.Event()
+        self._stop = Halt()
         self._choice = Choice(include=request.include, exclude=request.exclude)
 
     async def run(self) -> RestoreResult:
