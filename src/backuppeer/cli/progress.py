@@ -5,12 +5,12 @@ seconds, not from the start, so that a slow first minute doesn't spoil the estim
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from backuppeer.cli.render import escape_name, format_count, measure_width
+from backuppeer.cli.render import escape_line, escape_name, format_count, measure_width
 from backuppeer.cli.units import format_duration, format_size
-from backuppeer.control.events import Progress
+from backuppeer.control.events import PeerShare, Progress
 
 WINDOW_S: Final = 10.0
 _MIN_SPAN_S: Final = 0.2
@@ -87,10 +87,18 @@ def describe_progress(progress: Progress, pace: Pace, width: int, silent_s: floa
             break
         parts.pop(left_out, None)
         line = _join(progress, parts)
+    shares = describe_shares(progress.peers)
+    if shares and measure_width(f"{line} · {shares}") <= width:
+        line = f"{line} · {shares}"
     room = width - measure_width(line) - 3
     if progress.current and room >= _MIN_NAME:
         line = f"{line} · {_shorten(escape_name(progress.current), room)}"
     return line if measure_width(line) <= width else line[: max(0, width - 1)] + "…"
+
+
+def describe_shares(peers: Sequence[PeerShare]) -> str:
+    """Return what each of several hosts took or gave; empty where there is nothing to compare."""
+    return ", ".join(f"{escape_line(peer.name)} {format_size(peer.bytes)}" for peer in peers)
 
 
 def _join(progress: Progress, parts: Mapping[str, str]) -> str:

@@ -15,14 +15,15 @@ from backuppeer.cli.progress import Pace, describe_progress
 from backuppeer.cli.render import escape_line, escape_name
 from backuppeer.cli.screen import RED, Screen
 from backuppeer.cli.spinner import SIGN_COLUMNS, Spinner
-from backuppeer.control.api import Request
+from backuppeer.control.api import JobRequest, Request
 from backuppeer.control.client import Client
 from backuppeer.control.codec import convert_json
 from backuppeer.control.events import ErrorFile, Event, EventName, Fault, Note, Progress, State
 from backuppeer.control.feeder import Take
 from backuppeer.control.inspection import Rows
-from backuppeer.errors import LocalError
-from backuppeer.limits import AWAY_NAMED
+from backuppeer.control.jobs import JobRow
+from backuppeer.errors import BackupPeerError, LocalError
+from backuppeer.limits import AGENT_PING_S, AWAY_NAMED
 
 T = TypeVar("T")
 
@@ -32,7 +33,10 @@ REDRAW_S: Final = 0.1
 TICK_S: Final = 1.0
 """After how long without a report the line is redrawn."""
 _WAITING: Final = "waiting"
-_AWAITED: Final = {"searching", "connecting", "catching-up", _WAITING}
+_PAUSED: Final = "paused"
+_STILL: Final = {_WAITING, _PAUSED}
+"""States that last until another one is told."""
+_AWAITED: Final = {"searching", "connecting", "catching-up", *_STILL}
 """States in which nothing moves that a line of progress could show."""
 
 
@@ -61,7 +65,10 @@ class View:
         self._quiet = quiet
         """With --json: no lines, as the verb prints one value at the end."""
         self._leaving = leaving
-        """What Ctrl-C does while a host is waited for."""
+        """What Ctrl-C does while a host is waited for, or the job is paused."""
+        self.owns = True
+        """Whether the job is this terminal's: then Ctrl-C ends it, also while it is paused."""
+        self._paused_job = 0
         self._state = ""
         self._now = now
         self._pace = Pace()
@@ -113,6 +120,12 @@ class View:
                 f"  … and {self._away - AWAY_NAMED:,} more whose hosts can't be reached (--json names all)"
             )
 
+    def leave(self, client: Client) -> None:
+        """Have the agent end a job that is paused: it would outlive this terminal, whose person wants it to end."""
+        if self._paused_job and self.owns:
+            with contextlib.suppress(BackupPeerError):
+                client.call("jobs/cancel", JobRequest(job=self._paused_job), JobRow, timeout_s=AGENT_PING_S)
+
     def hush(self) -> None:
         """Draw nothing any more: what comes now is on the same terminal, and a redrawn line would wipe it."""
         self._hushed, self._last = True, None
@@ -121,19 +134,20 @@ class View:
 
     def _show_state(self, said: State) -> None:
         was, self._state = self._state, said.state
+        self._paused_job = said.job if said.state == _PAUSED else 0
         self._last = None  # what was awaited is no news of the work
-        if was == _WAITING:
+        if was in _STILL:
             with self._drawing:
                 self._pace = Pace()  # nor is the waiting part of its pace
         if self._spinner is None:
             return
         if said.state in _AWAITED:
-            is_waiting = said.state == _WAITING
+            is_waiting = said.state in _STILL
             self._spinner.show(said.text, tail=f"({self._leaving})" if is_waiting else "", timed=is_waiting)
         else:
             if not self._turning:
                 self._spinner.rest()
-            if was == _WAITING and not self.screen.json:
+            if was in _STILL and not self.screen.json:
                 self.screen.aside(escape_line(said.text))
 
     def _show_progress(self, progress: Progress) -> None:
@@ -142,7 +156,7 @@ class View:
             self._pace.add(progress)
             self._last = (progress, now)
         if self._spinner is not None and self._state in _AWAITED:
-            if self._state == _WAITING:
+            if self._state in _STILL:
                 return
             self._spinner.rest()
             self._state = ""
@@ -180,21 +194,24 @@ def run_work(client: Client, route: str, request: Request, kind: type[T], *, vie
         BackupPeerError: the route's `error` event.
 
     """
-    return _follow(client.work(route, request), route, kind, view)
+    return _follow(client.work(route, request), route, kind, view, client)
 
 
 def run_feed(client: Client, route: str, request: Request, kind: type[T], *, view: View, take: Take) -> T:
     """Run a feed route, which is fed with what `take` gives; else as `run_work`."""
-    return _follow(client.feed(route, request, take), route, kind, view)
+    return _follow(client.feed(route, request, take), route, kind, view, client)
 
 
-def _follow(told: Generator[Event, None, None], route: str, kind: type[T], view: View) -> T:
+def _follow(told: Generator[Event, None, None], route: str, kind: type[T], view: View, client: Client) -> T:
     with contextlib.closing(told) as events:
         try:
             for event in events:
                 if event.event == EventName.DONE:
                     return _convert(event.data, kind)
                 view.show(event)
+        except KeyboardInterrupt:
+            view.leave(client)
+            raise
         finally:
             view.end()
     raise _without_result(route)

@@ -7,14 +7,7 @@ from typing import Any
 
 import msgspec
 
-from backuppeer.control.api import Request
 from backuppeer.control.events import PeerShare
-
-
-class JobRequest(Request):
-    """One job: its number; None = the only one that may be meant."""
-
-    job: int | None = None
 
 
 class JobRow(msgspec.Struct, kw_only=True):
@@ -39,6 +32,8 @@ class JobRow(msgspec.Struct, kw_only=True):
     message: str = ""
     hint: str = ""
     """Of one that failed: why, and what to do."""
+    is_partial: bool = False
+    """Of one that ended well: some files or hosts were left out."""
     phase: str = ""
     unit: str = "file"
     files: int = 0

@@ -23,6 +23,7 @@ from backuppeer.control.api import (
     HostPlan,
     HostRequest,
     HostResult,
+    JobRequest,
     LsRequest,
     Nothing,
     PeerRequest,
@@ -76,7 +77,7 @@ from backuppeer.control.inviting import (
     InviteSpoken,
     InviteText,
 )
-from backuppeer.control.jobs import JobEnded, JobRequest, JobRow
+from backuppeer.control.jobs import JobEnded, JobRow
 from backuppeer.control.mounting import (
     MountEndRequest,
     MountEntry,

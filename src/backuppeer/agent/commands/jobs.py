@@ -7,8 +7,8 @@ from backuppeer.agent.agent import Agent
 from backuppeer.agent.jobs.board import read_result
 from backuppeer.agent.jobs.kinds import KINDS
 from backuppeer.agent.reporter import Emit
-from backuppeer.control.api import Nothing, Request
-from backuppeer.control.jobs import JobEnded, JobRequest, JobRow
+from backuppeer.control.api import JobRequest, Nothing, Request
+from backuppeer.control.jobs import JobEnded, JobRow
 from backuppeer.control.routes import ROUTES
 from backuppeer.control.server import Handler
 

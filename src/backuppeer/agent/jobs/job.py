@@ -191,6 +191,7 @@ class Job:
             code=None if not self._ended_ms else int(failure.exit_code) if failure else 0,
             message=failure.message if failure else "",
             hint=failure.hint if failure else "",
+            is_partial=any(getattr(self.outcome, name, None) for name in ("errors", "left_out", "problems")),
             bytes_per_s=bytes_per_s,
             left_s=left_s,
             **shown,

@@ -24,6 +24,7 @@ from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.retry import Herald, Say, retry
 from backuppeer.agent.repute.exposing import Exposing, Room
 from backuppeer.clock import Clock
+from backuppeer.control.events import PeerShare
 from backuppeer.errors import (
     BackupPeerError,
     ExposedError,
@@ -105,6 +106,11 @@ class Upload:
     def partners(self) -> list[Partner]:
         """Return the hosts that did not drop out."""
         return [target.partner for target in self._targets if target.failure is None]
+
+    def shares(self) -> list[PeerShare]:
+        """Return what each of several hosts took; of one alone there is nothing to compare."""
+        several = self._targets if len(self._targets) > 1 else ()
+        return [PeerShare(name=target.partner.name, bytes=target.taken_bytes) for target in several]
 
     def sent_to(self, partner: Partner) -> int:
         """Return the bytes sent to one host."""
