@@ -93,9 +93,10 @@ def attach(
             view.owns = False
             ended = run_work(context.client(), "jobs/attach", JobRequest(job=job), JobEnded, view=view)
     except KeyboardInterrupt:
-        named = "" if job is None else f" {job}"
+        number = "" if job is None else f" {job}"
         raise InterruptedByUserError(
-            "left; the job goes on", hint=f"`backup-peer jobs attach{named}` follows it again, `cancel{named}` ends it"
+            "left; the job goes on",
+            hint=f"`backup-peer jobs attach{number}` follows it again, `backup-peer cancel{number}` ends it",
         ) from None
     return _report(context, ended)
 
