@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from copy import copy
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -60,7 +61,7 @@ class Board:
             if terminal is not None:
                 while (event := await terminal.take()) is not None:
                     await emit(event)
-            await asyncio.shield(job.task)
+            await job.over.wait()
         except asyncio.CancelledError:
             if job.kind.may_stay and job.brake.is_on and not job.is_ending:
                 job.leave_terminal()
@@ -80,7 +81,7 @@ class Board:
         job = self._begin(KINDS[route], route, of, BY_SCHEDULE)
         self._start(job, work, None)
         try:
-            await asyncio.shield(job.task)
+            await job.over.wait()
         except asyncio.CancelledError:
             await self._end(job)
             raise
@@ -159,25 +160,25 @@ class Board:
         async def told(event: Any) -> None:
             await job.tell(event, direct)
 
-        async def whole() -> None:
+        async def whole() -> object:
             use_brake(job.brake)
-            try:
-                outcome: T | BackupPeerError = await outcome_of(job.route, work(told))
-            except asyncio.CancelledError:
-                outcome = _describe_end(job)
-            # In this step, so that no row is missing, or twice, in between.
-            del self._live[job.number]
-            self._ended.append(job)
-            job.end(outcome)
+            return await outcome_of(job.route, work(told))
 
         job.task = asyncio.create_task(whole())
+        # Not at the end of the task: one that is cancelled before its first step has none.
+        job.task.add_done_callback(partial(self._note_end, job))
+
+    def _note_end(self, job: Job, task: asyncio.Task[object]) -> None:
+        del self._live[job.number]
+        self._ended.append(job)
+        job.end(_describe_end(job) if task.cancelled() else task.result())
 
     @staticmethod
     async def _end(job: Job) -> None:
         job.is_ending = True
         job.brake.release()  # else its threads would not see that it ends
         job.task.cancel()
-        await asyncio.wait([job.task])
+        await job.over.wait()
 
     def _find(self, number: int | None, done: str, fitting: Collection[Job]) -> Job:
         if number is not None:

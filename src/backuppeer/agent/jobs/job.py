@@ -76,7 +76,7 @@ class Watcher:
 class Job:
     """One job, from its begin on; `end` is its last word."""
 
-    task: asyncio.Task[None]
+    task: asyncio.Task[object]
 
     def __init__(self, number: int, kind: Kind, route: str, *, of: str, by: str, clock: Clock) -> None:
         self.number, self.kind, self.route, self.by, self._of = number, kind, route, by, of
@@ -86,6 +86,7 @@ class Job:
         self.is_ending = self.is_cancelled = self.is_left = False
         self.outcome: object = None
         """What the work returned, or the error it ended with."""
+        self.over = asyncio.Event()
         self.watchers: set[Watcher] = set()
         self._terminal: Watcher | None = None
         self._progress = Progress(phase="")
@@ -170,6 +171,7 @@ class Job:
                 text = f"{watcher.missed} lines were left out: this terminal read too slowly"
                 watcher.push(_event(EventName.NOTE, Note(text=text)))
             watcher.close()
+        self.over.set()
 
     def row(self) -> JobRow:
         """Return all of it."""
