@@ -41,7 +41,7 @@ _LAST: Final = (
 def add_to(app: typer.Typer) -> None:
     """Add the verb and what may follow it."""
     group = typer.Typer(cls=VerbGroup, rich_markup_mode=None)
-    about = "Show what the agent is doing, and what it did since it was started."
+    about = "Show what the agent is doing, and did last."
     more = "`pause`, `resume` and `cancel` steer a job. A job begun at a terminal ends with Ctrl-C there, as ever."
     group.command(name=ITSELF, cls=VerbItself, help=about, epilog=more)(jobs)
     group.command(name="attach", help="Follow a job to its end; Ctrl-C leaves it running.")(attach)

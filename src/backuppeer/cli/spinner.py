@@ -61,7 +61,7 @@ class Spinner:
             self._since = (self._now() if self._since is None else self._since) if timed else None
             if self._screen.is_live:
                 self._draw()
-            elif changed and not self._screen.json:
+            elif changed and not (self._screen.json or self._screen.is_quiet):
                 self._screen.aside(escape_line(f"{text} {tail}".rstrip()))
 
     def rest(self) -> None:

@@ -32,6 +32,8 @@ PLAIN_LINE_S: Final = 5.0
 REDRAW_S: Final = 0.1
 TICK_S: Final = 1.0
 """After how long without a report the line is redrawn."""
+_WIDE: Final = 200
+"""Columns of a line of progress that is left standing."""
 _WAITING: Final = "waiting"
 _PAUSED: Final = "paused"
 _STILL: Final = {_WAITING, _PAUSED}
@@ -139,19 +141,28 @@ class View:
         if was in _STILL:
             with self._drawing:
                 self._pace = Pace()  # nor is the waiting part of its pace
-        if self._spinner is None:
+        if self._spinner is None or self.screen.is_quiet:
             return
+        self._log_step(said.state, said.text)
         if said.state in _AWAITED:
             is_waiting = said.state in _STILL
             self._spinner.show(said.text, tail=f"({self._leaving})" if is_waiting else "", timed=is_waiting)
         else:
             if not self._turning:
                 self._spinner.rest()
-            if was in _STILL and not self.screen.json:
+            if was in _STILL and not (self.screen.json or self.screen.is_verbose):
                 self.screen.aside(escape_line(said.text))
+
+    def _log_step(self, state: str, text: str) -> None:
+        """With --verbose: leave a line for each step, but where the spinner leaves one anyway."""
+        is_left = state not in _AWAITED or self.screen.is_live
+        if self.screen.is_verbose and is_left and text and not self.screen.json:
+            self.screen.aside(f"{time.strftime('%H:%M:%S')} {escape_line(text)}", hang=9)
 
     def _show_progress(self, progress: Progress) -> None:
         now = self._now()
+        if self._last is not None and self._last[0].phase != progress.phase:
+            self._log_step("done", describe_progress(self._last[0], self._pace, _WIDE))
         with self._drawing:
             self._pace.add(progress)
             self._last = (progress, now)
@@ -160,16 +171,16 @@ class View:
                 return
             self._spinner.rest()
             self._state = ""
-        if self.screen.json or (self._started and now < self._next_line):
+        if self.screen.json or self.screen.is_quiet or (self._started and now < self._next_line):
             return
         live = self.screen.is_live
-        self._next_line = now + (REDRAW_S if live else PLAIN_LINE_S)
+        self._next_line = now + (REDRAW_S if live else TICK_S if self.screen.is_verbose else PLAIN_LINE_S)
         if live and self._turning:
             self._next_line = now  # a turning sign draws itself, and what counts seldom must not lose its last count
         if live:
             self._draw(progress)
         elif self._started:
-            self.screen.aside(describe_progress(progress, self._pace, 200))
+            self.screen.aside(describe_progress(progress, self._pace, _WIDE))
         self._started = True
 
     def _draw(self, progress: Progress, silent_s: float = 0.0) -> None:
