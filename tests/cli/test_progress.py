@@ -342,3 +342,11 @@ def test_quiet_draws_no_live_line_on_a_terminal_either():
         for name, data in STORY[:6]:
             view.show(Event(event=name, data=msgspec.to_builtins(data)))
     assert shown.getvalue() == ""
+
+
+def test_where_only_a_count_has_a_total_the_time_left_goes_by_that():
+    pace = Pace()
+    for second in range(11):
+        pace.add(Progress(phase="asking hosts", unit="host", files=second, files_total=40, seconds=float(second)))
+    now = Progress(phase="asking hosts", unit="host", files=10, files_total=40, seconds=10.0)
+    assert describe_progress(now, pace, 80) == "asking hosts  10 of 40 hosts · 30 s left"

@@ -108,10 +108,10 @@ class Agent:
     async def close(self) -> None:
         """Say goodbye to servers and peers, end all tasks, close the databases."""
         parts = self.parts
-        await self.board.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.board.close()
         await self.host.presence.close()
         await self.host.hosting.close()
         await parts.sessions.close_all()

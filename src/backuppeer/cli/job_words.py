@@ -22,6 +22,8 @@ def describe_done(row: JobRow) -> str:
     """Return how much of a job is done: a share, else what was counted; empty where nothing was."""
     if not row.counting and row.bytes_total and row.bytes <= row.bytes_total:
         return f"{100 * row.bytes // row.bytes_total} %"
+    if row.files_total and not row.bytes_total and not row.counting:
+        return f"{row.files} of {format_count(row.files_total, row.unit)}"
     if row.bytes:
         return format_size(row.bytes)
     return format_count(row.files, row.unit) if row.files else ""

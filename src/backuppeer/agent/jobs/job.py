@@ -91,7 +91,7 @@ class Job:
         self._terminal: Watcher | None = None
         self._progress = Progress(phase="")
         self._said = State(state="")
-        self._points: deque[tuple[float, int]] = deque()
+        self._points: deque[tuple[float, Progress]] = deque()
 
     @property
     def name(self) -> str:
@@ -221,7 +221,7 @@ class Job:
             if now.phase != self._progress.phase or now.bytes < self._progress.bytes:
                 self._points.clear()
             self._progress = now
-            self._points.append((self._clock.monotonic_s(), now.bytes))
+            self._points.append((self._clock.monotonic_s(), now))
             while len(self._points) > 2 and self._points[1][0] < self._points[-1][0] - _WINDOW_S:
                 self._points.popleft()
 
@@ -229,13 +229,15 @@ class Job:
         """Return bytes per second lately, and the seconds left if they are known."""
         if not self._points or self.brake.is_on:
             return 0, None
-        span_s = self._clock.monotonic_s() - self._points[0][0]
-        moved = self._points[-1][1] - self._points[0][1]
-        if span_s < _LEAST_S or moved <= 0:
+        first, now = self._points[0][1], self._progress
+        span_s, moved_bytes = self._clock.monotonic_s() - self._points[0][0], max(0, now.bytes - first.bytes)
+        if span_s < _LEAST_S:
             return 0, None
-        rest = self._progress.bytes_total - self._progress.bytes
-        is_known = rest > 0 and not self._progress.counting
-        return int(moved / span_s), round(rest * span_s / moved, 1) if is_known else None
+        rest, moved = now.bytes_total - now.bytes, moved_bytes
+        if not now.bytes_total:
+            rest, moved = now.files_total - now.files, now.files - first.files
+        is_known = rest > 0 and moved > 0 and not now.counting
+        return int(moved_bytes / span_s), round(rest * span_s / moved, 1) if is_known else None
 
 
 def _event(name: EventName, data: msgspec.Struct) -> Event:
