@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 def test_a_paused_backup_outlives_its_terminal_and_goes_on_where_another_follows_it(world: World):
     tree = world.path / "files"
-    make_random_files(tree, count=60, size_bytes=3_000_000, seed=5)
+    make_random_files(tree, count=40, size_bytes=3_000_000, seed=5)
     pair = agree(world)
     owner = pair.owner
     begun = owner.start("backup", str(tree))
@@ -34,7 +34,7 @@ def test_a_paused_backup_outlives_its_terminal_and_goes_on_where_another_follows
     owner.do("resume")
     told = follower.wait()
     assert told.code == 0
-    assert (told.last["route"], told.last["result"]["files"]) == ("backup", 60)
+    assert (told.last["route"], told.last["result"]["files"]) == ("backup", 40)
     ended = owner.do("jobs").rows[0]
     assert (ended["state"], ended["code"], ended["is_left"]) == ("ended", 0, True)
     target = world.path / "restored"

@@ -49,13 +49,14 @@ class Agent:
 
     def __init__(self, parts: Parts, host: HostSide, owner: OwnerSide, repute: Repute) -> None:
         self.parts, self.host, self.owner, self.repute = parts, host, owner, repute
-        self.board = owner.timekeeper.board = owner.rounds.board = Board(parts.clock)
+        self.board = Board(parts.clock)
         self.stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Accept sessions, resume the slot, go on with requests."""
         parts = self.parts
+        self.owner.timekeeper.board = self.owner.rounds.board = self.board
         parts.reach.use_knocker(self._locate)
         parts.reach.find_road = parts.relays.road
         parts.relays.servers = self.own_servers

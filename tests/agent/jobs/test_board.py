@@ -135,6 +135,8 @@ def test_a_pause_is_told_with_the_number_of_the_job_and_progress_is_silent_until
         async def work(emit):
             while not stage.go_on.is_set():
                 await emit(Event(event="progress", data=progress()))
+                if stage.board.live()[0].state == "paused":
+                    await emit(Event(event="state", data={"state": "waiting", "text": "waiting for alice"}))
                 await asyncio.sleep(1)
             return RESULT
 
@@ -149,6 +151,7 @@ def test_a_pause_is_told_with_the_number_of_the_job_and_progress_is_silent_until
         stage.go_on.set()
         await task
         assert stage.seen[3].data == {"state": "resumed", "text": "it goes on", "job": 1}
+        assert stage.seen[4].data["text"] == "waiting for alice", "what it came to meanwhile"
 
     play(scenario())
 

@@ -244,7 +244,7 @@ def test_one_that_a_person_cancelled_waits_for_its_next_time(try_out):
     async def scenario(trial):
         trial.write("every 2h")
         look = asyncio.create_task(trial.keeper.look())
-        while not trial.keeper.board.live():
+        while not trial.keeper.board.live():  # noqa: ASYNC110 - threads look before
             await asyncio.sleep(0)
         await trial.keeper.board.cancel(None)
         assert await look == ["default"]

@@ -22,6 +22,7 @@ from backuppeer.limits import JOB_BACKLOG
 _WINDOW_S: Final = 10.0
 _LEAST_S: Final = 1.0
 """A rate over less than this is noise."""
+_OF_COURSE: Final = {EventName.PROGRESS, EventName.STATE}
 _WAITING: Final = "waiting"
 _PAUSED: Final = "paused"
 
@@ -137,10 +138,11 @@ class Job:
         """Take what the work tells, and hand it on."""
         if isinstance(event, Event):
             self._note(event)
-            if self.brake.is_on and event.event == EventName.PROGRESS:
-                return  # it stands still
-            for watcher in self.watchers:
-                watcher.offer(event)
+            if self.brake.is_on and event.event in _OF_COURSE:
+                return  # it stands still: what is under way ends, and that is no news
+            if event.event != EventName.ROWS:  # those are for who asked
+                for watcher in self.watchers:
+                    watcher.offer(event)
             if self._terminal is not None:
                 await self._terminal.put(event)
         if direct is not None:
