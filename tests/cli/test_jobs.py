@@ -37,6 +37,7 @@ PAUSED = structs.replace(
 FAILED = structs.replace(
     PAUSED, job=2, state="ended", ended="2026-11-22T21:40:00Z", code=13, message="alice is full", hint="ask for more"
 )
+LEFT = structs.replace(FAILED, job=5, code=130, message="cancelled by a person", hint="")
 DONE = structs.replace(FAILED, job=1, kind="restore", of="latest to /t", code=0, message="", bytes=5_000_000)
 ENDED = JobEnded(job=DONE, route="restore", result=msgspec.to_builtins(RESTORED))
 
@@ -52,7 +53,7 @@ def paused_event(number=3):
 
 
 def test_jobs_shows_how_far_each_is_and_how_it_goes_on(agent, capsys):
-    agent({"jobs": given([PAUSED, RUNNING, FAILED, DONE])})
+    agent({"jobs": given([PAUSED, RUNNING, LEFT, FAILED, DONE])})
     told = say(capsys, "jobs")
     assert told.code == 0
     shown = told.out
@@ -64,6 +65,7 @@ def test_jobs_shows_how_far_each_is_and_how_it_goes_on(agent, capsys):
     assert "\x1b" not in shown
     assert "✗  backup of set photos: ended with 13" in shown
     assert "job 2: alice is full" in shown
+    assert "·  backup of set photos: interrupted" in shown
     assert "✓  restore of latest to /t, 5 MB" in shown
 
 
@@ -91,7 +93,7 @@ def test_pause_says_what_holds_and_how_it_goes_on(agent, capsys, words, asked):
     shown = told.out
     assert "paused job 4 (backup of set photos) at 43 %: it reads and sends nothing" in shown
     assert "`backup-peer resume 4` goes on where it is" in shown
-    assert "it stays paused when its terminal is closed" in shown
+    assert "it stays paused when its terminal is closed, and ends with the agent" in shown
 
 
 def test_of_a_scheduled_set_it_is_said_what_a_restart_does(agent, capsys):
@@ -233,4 +235,6 @@ def test_a_line_of_progress_names_what_each_host_took_where_there_is_room():
     )
     wide = work.describe_progress(progress, work.Pace(), 120)
     assert "alice 1.2 GB, bob 800 MB" in wide
-    assert "alice" not in work.describe_progress(progress, work.Pace(), 50)
+    narrow = work.describe_progress(progress, work.Pace(), 62)
+    assert narrow == "backing up   50 % · 500 B of 1 kB · alice 1.2 GB, bob 800 MB"
+    assert "alice" not in work.describe_progress(progress, work.Pace(), 40)

@@ -19,7 +19,7 @@ from backuppeer.cli.work import View, run_work
 from backuppeer.control.api import JobRequest, Nothing
 from backuppeer.control.codec import convert_json
 from backuppeer.control.jobs import JobEnded, JobRow
-from backuppeer.errors import InterruptedByUserError
+from backuppeer.errors import ExitCode, InterruptedByUserError
 
 _LIVE: Final = (
     Column("job", "right", keep=True),
@@ -68,7 +68,7 @@ def jobs(ctx: typer.Context) -> int:
         screen.line()
         screen.table(_LAST, [_last_cells(screen, row) for row in ended])
     for row in ended:
-        if row.message:
+        if row.message and row.code != ExitCode.INTERRUPTED:
             screen.line(f"  job {row.job}: {escape_line(row.message)}", hang=4)
     return 0
 
@@ -180,13 +180,15 @@ def _last_cells(screen: Screen, row: JobRow) -> list[str]:
 
 def _mark(screen: Screen, row: JobRow) -> str:
     has_color = screen.out_is_terminal
+    if row.code == ExitCode.INTERRUPTED:
+        return "·"
     sign, color = ("✗", RED) if row.code else ("!", YELLOW) if row.is_partial else ("✓", GREEN)
     return screen.paint(sign, color) if has_color else sign
 
 
 def _say_end(row: JobRow) -> str:
     if row.code:
-        return f": ended with {row.code}"
+        return ": interrupted" if row.code == ExitCode.INTERRUPTED else f": ended with {row.code}"
     size = f", {format_size(row.bytes)}" if row.bytes else ""
     return f"{size}{', but something was left out' if row.is_partial else ''}"
 

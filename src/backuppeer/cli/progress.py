@@ -97,13 +97,21 @@ def describe_progress(progress: Progress, pace: Pace, width: int, silent_s: floa
             break
         parts.pop(left_out, None)
         line = _join(progress, parts)
-    shares = describe_shares(progress.peers)
-    if shares and measure_width(f"{line} · {shares}") <= width:
-        line = f"{line} · {shares}"
+    if progress.peers:
+        line = _add_shares(progress, line, parts, width)
     room = width - measure_width(line) - 3
     if progress.current and room >= _MIN_NAME:
         line = f"{line} · {_shorten(escape_name(progress.current), room)}"
     return line if measure_width(line) <= width else line[: max(0, width - 1)] + "…"
+
+
+def _add_shares(progress: Progress, line: str, parts: Mapping[str, str], width: int) -> str:
+    """Return the line with what each host took; for that the bar goes, and then the amount."""
+    shares, rest = describe_shares(progress.peers), {name: part for name, part in parts.items() if name != "amount"}
+    for shorter in (line, _join(progress, parts), _join(progress, rest)):
+        if measure_width(longer := f"{shorter} · {shares}") <= width:
+            return longer
+    return line
 
 
 def describe_shares(peers: Sequence[PeerShare]) -> str:

@@ -33,7 +33,7 @@ def pause(ctx: typer.Context, job: Number = None) -> int:
         if row.by == SCHEDULE:
             screen.line("  an agent that is started anew begins it again when it is due", hang=2)
         else:
-            screen.line("  it stays paused when its terminal is closed; `backup-peer agent stop` ends it", hang=2)
+            screen.line("  it stays paused when its terminal is closed, and ends with the agent", hang=2)
     screen.done(row)
     return 0
 

@@ -164,7 +164,7 @@ def test_cancelling_says_who_did_it_and_what_is_kept_also_of_a_paused_job():
         await stage.board.pause(None)
         row = await stage.board.cancel(None)
         assert (row.state, row.code) == ("ended", 130)
-        with pytest.raises(InterruptedByUserError, match="cancelled by `backup-peer cancel 1`") as caught:
+        with pytest.raises(InterruptedByUserError, match="cancelled by a person") as caught:
             await task
         assert "what a host has stored is kept" in caught.value.hint
 

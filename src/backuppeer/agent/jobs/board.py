@@ -199,7 +199,7 @@ class Board:
 
 def _describe_end(job: Job) -> InterruptedByUserError:
     if job.is_cancelled:
-        return InterruptedByUserError(f"cancelled by `backup-peer cancel {job.number}`", hint=job.kind.kept)
+        return InterruptedByUserError("cancelled by a person", hint=job.kind.kept)
     if job.is_ending and job.by == BY_COMMAND and job.is_left:
         return InterruptedByUserError("the agent was stopped", hint=job.kind.kept)
     return InterruptedByUserError(f"{job.kind.verb} was interrupted", hint=job.kind.kept)
