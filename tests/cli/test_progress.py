@@ -325,3 +325,62 @@ def test_a_spinner_speaks_once_in_a_pipe_and_turns_on_a_terminal():
         spinner.show("waiting …")
     assert "⠋ waiting …" in err.getvalue()
     assert err.getvalue().endswith("\r\x1b[K")
+
+
+def spoken(events, **how):
+    """Return what a command says of events on a pipe, in one second each."""
+    err, now = FakePipe(), [0.0]
+    screen = Screen((FakePipe(), FakePipe(), err), json=False, yes=False)
+    for name, value in how.items():
+        setattr(screen, name, value)
+    with Spinner(screen) as spinner:
+        view = View(screen, spinner=spinner, now=lambda: now[0])
+        for name, data in events:
+            view.show(Event(event=name, data=msgspec.to_builtins(data)))
+            now[0] += 1
+    return err.getvalue().splitlines()
+
+
+STORY = [
+    ("state", {"state": "connecting", "text": "connecting to alice"}),
+    ("state", {"state": "connected", "text": "connected to alice"}),
+    *(("progress", at(second, second * 10**6, 10**7)) for second in range(4)),
+    ("state", {"state": "waiting", "text": "waiting for alice"}),
+    ("state", {"state": "connected", "text": "connected to alice again"}),
+    ("note", {"text": "alice is a stranger to you"}),
+    ("error-file", {"path": "/a", "message": "gone"}),
+]
+
+
+def test_who_wants_quiet_hears_of_what_is_wrong_and_nothing_else():
+    assert spoken(STORY, is_quiet=True) == ["note: alice is a stranger to you", "  ✗ /a: gone"]
+
+
+def test_who_wants_all_hears_each_step_with_its_time_and_progress_each_second():
+    plain, all_of_it = spoken(STORY), spoken(STORY, is_verbose=True)
+    assert sum("MB" in line for line in plain) == 0, "the first line comes after five seconds"
+    assert sum("MB" in line for line in all_of_it) == 3
+    assert "connected to alice" not in plain
+    assert [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in all_of_it if re.match(r"\d\d:\d\d:\d\d ", line)] == [
+        "connected to alice",
+        "connected to alice again",
+    ]
+
+
+def test_quiet_draws_no_live_line_on_a_terminal_either():
+    shown = FakeTerminal()
+    screen = Screen((FakeTerminal(), FakeTerminal(), shown), json=False, yes=False)
+    screen.is_quiet = True
+    with Spinner(screen) as spinner:
+        view = View(screen, spinner=spinner)
+        for name, data in STORY[:6]:
+            view.show(Event(event=name, data=msgspec.to_builtins(data)))
+    assert shown.getvalue() == ""
+
+
+def test_where_only_a_count_has_a_total_the_time_left_goes_by_that():
+    pace = Pace()
+    for second in range(11):
+        pace.add(Progress(phase="asking hosts", unit="host", files=second, files_total=40, seconds=float(second)))
+    now = Progress(phase="asking hosts", unit="host", files=10, files_total=40, seconds=10.0)
+    assert describe_progress(now, pace, 80) == "asking hosts  10 of 40 hosts · 30 s left"

@@ -878,3 +878,11 @@ def test_status_says_what_lies_before_this_machine_and_how_many_sessions_are_rel
     _, out, _ = run(capsys, "status")
     assert "network    behind a NAT" in out.splitlines()
     assert "sessions   3, 1 of them relayed" in out.splitlines()
+
+
+@pytest.mark.parametrize("words", [["--quiet", "--verbose"], ["-q", "-v"]])
+def test_quiet_and_verbose_are_two_wishes(agent, capsys, words):
+    agent({})
+    code, _, err = run(capsys, "snapshots", *words)
+    assert code == 2
+    assert "--quiet and --verbose are two wishes" in err

@@ -69,7 +69,7 @@ class Spinner:
             self._due = now_s + retry_s if retry_s else None
             if self._screen.is_live:
                 self._draw()
-            elif (changed or now_s >= self._again) and not self._screen.json:
+            elif (changed or now_s >= self._again) and not (self._screen.json or self._screen.is_quiet):
                 self._again = now_s + HERALD_S
                 self._screen.aside(escape_line(f"{text}{self._tell_retry()} {tail}".rstrip()))
 

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from backuppeer.cli.context import Context, context_of
+from backuppeer.cli.job_words import describe_live
 from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment, say_later, shorten_id
 from backuppeer.cli.screen import GREEN, RED, YELLOW, Screen
 from backuppeer.cli.units import format_size
@@ -83,6 +84,8 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
         yield f"{'' if number else 'proofs':<{_LABEL}}{_describe_proofs(screen, row)}"
     for number, kept in enumerate([] if result.read_only else result.scheduled):
         yield f"{'' if number else 'schedule':<{_LABEL}}{_describe_schedule(screen, kept)}"
+    for number, job in enumerate(result.jobs):
+        yield f"{'' if number else 'jobs':<{_LABEL}}{describe_live(job)}"
     yield f"snapshots  {result.snapshots}{_READ_ONLY if result.read_only else ''}"
 
 

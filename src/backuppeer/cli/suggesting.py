@@ -13,6 +13,9 @@ from typing import Any, Final
 from backuppeer.cli.further import ITSELF
 from backuppeer.cli.options import FLAGS, VALUED
 
+_EVERYWHERE: Final = tuple(sorted(name for name in FLAGS | VALUED if name.startswith("--")))
+"""Options that any verb takes; of those with two names the long one."""
+
 
 class Files(StrEnum):
     """What the shell itself adds."""
@@ -70,7 +73,10 @@ def suggest(command: Any, words: Sequence[str], current: str, known: Known) -> S
         return _fit(_suggest_value(option.metavar or "", known, is_peer=before in _PEER_OPTIONS), current)
     if current.startswith("-"):
         listed = [Suggestion(option.opts[0], option.help or "") for option in _options_of(command)]
-        return _fit(Suggestions((*listed, *map(Suggestion, sorted({*FLAGS, *VALUED} - {"-y"})))), current)
+        return _fit(
+            Suggestions((*listed, *map(Suggestion, _EVERYWHERE))),
+            current,
+        )
     named = [Suggestion(name, _head(each.help)) for name, each in below.items() if not rest and not each.hidden]
     own = _suggest_argument(command, sum(1 for _ in _positional(rest, options)), known)
     return _fit(Suggestions((*named, *own.words), own.files), current)

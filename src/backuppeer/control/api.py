@@ -6,6 +6,7 @@ are bytes, times RFC 3339 UTC text, ids full text, paths text with surrogate esc
 
 import msgspec
 
+from backuppeer.control.jobs import JobRow
 from backuppeer.control.promises import NO_WISH, NOTHING_PROMISED, Promised, PromiseWish
 from backuppeer.control.proven import AuditRow
 from backuppeer.control.scheduling import ScheduledSet
@@ -108,6 +109,8 @@ class StatusResult(msgspec.Struct, kw_only=True):
     network: str = ""
     """What lies before this machine, as servers see it, and at whose relay it is found; empty: not known."""
     lan: LanState = msgspec.field(default_factory=LanState)
+    jobs: list[JobRow] = []
+    """Those under way."""
 
 
 class PeerRow(msgspec.Struct, kw_only=True):
@@ -283,6 +286,12 @@ class PeerSetting(Request):
     name: str = ""
     cap: str = ""
     """How much may lie there (ADR 64): bytes as text, `none` = as much as agreed, `default`; empty = as it is."""
+
+
+class JobRequest(Request):
+    """One job: its number; None = the only one that may be meant."""
+
+    job: int | None = None
 
 
 class RequestDecision(Request):

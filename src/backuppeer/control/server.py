@@ -178,13 +178,13 @@ def _endpoint(
                 on_proxy(proxy)
             except UserError as exc:
                 return _error_response(exc)
-        outcome = await _outcome_of(name, answer(http))
+        outcome = await outcome_of(name, answer(http))
         return _error_response(outcome) if isinstance(outcome, BackupPeerError) else outcome
 
     return endpoint
 
 
-async def _outcome_of(name: str, work: Coroutine[None, None, T]) -> T | BackupPeerError:
+async def outcome_of(name: str, work: Coroutine[None, None, T]) -> T | BackupPeerError:
     """Return what the work of a route returns, or the error that its client is told instead; only cancelling passes."""
     try:
         return await work
@@ -249,7 +249,7 @@ class _WorkResponse(Response):
 
     async def _work(self) -> None:
         try:
-            outcome = await _outcome_of(self._name, self._handle())
+            outcome = await outcome_of(self._name, self._handle())
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():

@@ -63,6 +63,18 @@ COLLECT_AFTER_OBJECTS: Final = 100_000
 """Objects made and not freed before the interpreter looks for garbage in circles; its default is 700."""
 FAILED_LATELY_S: Final = 60.0
 """A host that failed this recently is asked last when others hold the same pack."""
+PAUSE_GRACE_S: Final = 10.0
+"""What is under way when a job is paused gets to end by itself: then it is broken off, and is sent or read again."""
+JOBS_AT_ONCE: Final = 32
+"""Jobs that run or are paused in one agent: each may hold threads and buffers."""
+JOBS_KEPT: Final = 20
+"""Jobs that have ended and are still shown."""
+JOB_WATCHERS: Final = 16
+"""Terminals that may follow one job beside its own."""
+JOB_BACKLOG: Final = 256
+"""Events that wait for a terminal which follows a job and does not read; older ones are left out and counted."""
+JOB_NAME_CHARS: Final = 200
+"""Longest text that says what a job is of."""
 AWAY_NAMED: Final = 5
 """Files that a command names one by one while their host is away: the others want for the same."""
 HERALD_FIRST_S: Final = 3.0

@@ -238,3 +238,32 @@ def test_what_is_being_backed_up_is_said_to_be(try_out):
         assert trial.row().running == ""
 
     try_out(scenario)
+
+
+def test_one_that_a_person_cancelled_waits_for_its_next_time(try_out):
+    async def scenario(trial):
+        trial.write("every 2h")
+        look = asyncio.create_task(trial.keeper.look())
+        while not trial.keeper.board.live():  # noqa: ASYNC110 - threads look before
+            await asyncio.sleep(0)
+        await trial.keeper.board.cancel(None)
+        assert await look == ["default"]
+        row = trial.row()
+        assert (trial.made(), row.running) == (0, "")
+        assert row.failure == "cancelled by a person"
+        trial.later(0.5)
+        assert await trial.keeper.look() == [], "not in five minutes"
+        trial.later(1.6)
+        assert await trial.keeper.look() == ["default"]
+        assert trial.made() == 1
+
+    try_out(scenario)
+
+
+def test_what_the_schedule_makes_is_a_job_that_is_shown_and_was(try_out):
+    async def scenario(trial):
+        await trial.keeper.look()
+        (row,) = trial.keeper.board.rows()
+        assert (row.kind, row.of, row.by, row.code) == ("backup", "set default", "schedule", 0)
+
+    try_out(scenario)

@@ -90,6 +90,7 @@ class HomeCommands:
             scheduled=await asyncio.to_thread(self._agent.owner.timekeeper.describe),
             network=describe_network(self._parts.relays.nat, self._parts.relays.home),
             lan=self._lan_state(),
+            jobs=self._agent.board.live(),
         )
 
     def _lan_state(self) -> LanState:

@@ -162,7 +162,7 @@ class BackupJob:
             self._tell_caps(partners)
         count = self._subject.begin(self._reporter, self._vault.repository.index.snapshots())
         upload = self._hosts.make_upload(partners)
-        self._reporter.sent_bytes = lambda: upload.sent_bytes
+        self._reporter.sent_bytes, self._reporter.by_peer = (lambda: upload.sent_bytes), upload.shares
         named = await asyncio.to_thread(find_named, self._vault, self._vault.source(wait_s=0))
         work = partial(self._archive, upload, named)
         # Until the head names them, a prune beside this backup must not take away the packs that it relies on.

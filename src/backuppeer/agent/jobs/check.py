@@ -6,7 +6,6 @@ mends.
 """
 
 import asyncio
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -14,6 +13,7 @@ from typing import TypeVar
 
 from backuppeer.agent.audits.proofreading import read_directory
 from backuppeer.agent.audits.stocktaking import Stock, take_stock
+from backuppeer.agent.brake import Halt
 from backuppeer.agent.jobs.findings import Findings
 from backuppeer.agent.jobs.pulling import for_each, run_aside
 from backuppeer.agent.jobs.reading import Reading, check_share
@@ -58,7 +58,7 @@ class CheckJob:
         check_share(request)
         self._vault, self._request, self._reporter = vault, request, reporter
         reporter.traffic_bytes = vault.traffic_bytes
-        self._stop = threading.Event()
+        self._stop = Halt()
         self._found = Findings(vault)
         self._hits, self._hit_snapshots = 0, dict[str, None]()
         self._packs: list[LogicalId] = []

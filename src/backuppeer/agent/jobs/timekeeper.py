@@ -12,22 +12,23 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from backuppeer.agent.heap import returning_memory
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.schedule import Schedule, next_after_ms, parse_schedule, period_s
+from backuppeer.agent.jobs.board import Board
 from backuppeer.agent.jobs.set_run import run_backup
 from backuppeer.agent.owner.set_hosts import read_sets
 from backuppeer.agent.owner.vault import Vault
-from backuppeer.agent.reporter import reporting
+from backuppeer.agent.reporter import Emit, reporting
 from backuppeer.backup.browse import list_snapshots
 from backuppeer.clock import format_time
-from backuppeer.control.events import Event
-from backuppeer.control.saving import BackupRequest
+from backuppeer.control.saving import BackupRequest, BackupResult
 from backuppeer.control.scheduling import ScheduledSet
-from backuppeer.errors import BackupPeerError
+from backuppeer.errors import BackupPeerError, InterruptedByUserError
 from backuppeer.limits import (
     SCHEDULE_JITTER_S,
     SCHEDULE_LATE_DAYS,
@@ -41,10 +42,6 @@ Pick = Callable[[float, float], float]
 _JITTER_SHARE = 0.05
 _RETRY_SPREAD = 1.2
 _DAY_MS = 86_400_000
-
-
-async def _tell_nobody(event: Event) -> None:
-    del event
 
 
 @dataclass(slots=True)
@@ -73,6 +70,7 @@ class Timekeeper:
     ) -> None:
         self._vault, self._home, self._before, self._pick = vault, home, before, pick
         self._courses = dict[str, _Course]()
+        self.board = Board(vault.clock)
 
     async def run(self) -> None:
         """Back up what is due until cancelled."""
@@ -156,9 +154,12 @@ class Timekeeper:
         return max(course.last_ms, course.failed_ms) > now_ms or course.start_ms > last_start_ms
 
     def _draw_start(self, course: _Course, now_ms: int) -> int:
-        jitter_s = min(SCHEDULE_JITTER_S, _JITTER_SHARE * period_s(course.schedule))
         due_ms = next_after_ms(course.schedule, course.last_ms) if course.last_ms else now_ms
-        return max(due_ms, now_ms) + int(1000 * self._pick(0, jitter_s))
+        return max(due_ms, now_ms) + int(1000 * self._pick(0, self._most_jitter_s(course)))
+
+    @staticmethod
+    def _most_jitter_s(course: _Course) -> float:
+        return min(SCHEDULE_JITTER_S, _JITTER_SHARE * period_s(course.schedule))
 
     def _find_last(self, name: str) -> int:
         return self._list_last().get(name, 0)
@@ -176,8 +177,10 @@ class Timekeeper:
         course.running_ms = self._vault.clock.now_ms()
         try:
             await self._before()
-            async with self._vault.busy, returning_memory(), reporting(_tell_nobody) as reporter:
-                result = await run_backup(self._vault, self._home, BackupRequest(set=name), reporter)
+            result = await self.board.run_alone("backup", f"set {name}", partial(self._run, name))
+        except InterruptedByUserError as exc:
+            self._skip(name, course, exc)
+            return
         except BackupPeerError as exc:
             wait_s = min(SCHEDULE_RETRY_S * 2**course.failures, SCHEDULE_RETRY_MOST_S)
             course.failures, course.failure = min(course.failures + 1, 16), exc.message
@@ -190,3 +193,14 @@ class Timekeeper:
         _log.info("scheduled backup", set=name, snapshot=result.snapshot[:8], errors=result.errors)
         course.failures, course.failure, course.failed_ms, course.start_ms = 0, "", 0, 0
         course.last_ms = self._vault.clock.now_ms()
+
+    async def _run(self, name: str, emit: Emit) -> BackupResult:
+        async with self._vault.busy, returning_memory(), reporting(emit) as reporter:
+            return await run_backup(self._vault, self._home, BackupRequest(set=name), reporter)
+
+    def _skip(self, name: str, course: _Course, why: InterruptedByUserError) -> None:
+        """Let a set that a person cancelled wait for its next time: to begin again at once is not what they want."""
+        course.failures, course.failure, course.failed_ms = 0, why.message, self._vault.clock.now_ms()
+        due_ms = next_after_ms(course.schedule, course.failed_ms)
+        course.start_ms = due_ms + int(1000 * self._pick(0, self._most_jitter_s(course)))
+        _log.info("scheduled backup cancelled", set=name)

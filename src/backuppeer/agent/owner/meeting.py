@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from backuppeer.agent.brake import brake_of_job
 from backuppeer.agent.owner.losses import Losses, Witnesses
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
@@ -49,6 +50,7 @@ class Meeting:
 
         `rest_s`: how long the others are waited for once one has answered; None: each for HEAR_S.
         """
+        await brake_of_job().held()
         began_s = asyncio.get_running_loop().time()
         answers = await self._gather_heads(partners, rest_s)
         self._waited_s += asyncio.get_running_loop().time() - began_s
@@ -66,6 +68,7 @@ class Meeting:
 
     async def refresh(self, partners: Sequence[Partner], *, on_failure: OnFailure | None = None) -> list[Partner]:
         """Read what hosts hold, and return those that could be asked."""
+        await brake_of_job().held()
         self._reporter.begin("reading directories", unit="pack")
         told = await asyncio.gather(*(self._try(partner, self._refresh(partner), on_failure) for partner in partners))
         return [partner for partner, is_told in zip(partners, told, strict=True) if is_told is not None]

@@ -158,7 +158,7 @@ class Vault:
         if self.busy.locked() and not self._is_brief:
             raise UserError(
                 "another backup, or a change of the list of snapshots, is running in this home",
-                hint="wait for it, or see `backup-peer status`",
+                hint="wait for it, or see `backup-peer jobs`",
             )
 
     @asynccontextmanager
