@@ -23,6 +23,7 @@ from backuppeer.agent.agent import Agent
 from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
+from backuppeer.agent.home.cap_reader import CapReader
 from backuppeer.agent.home.config import (
     bind_addresses,
     is_loopback_only,
@@ -174,7 +175,7 @@ def _make_reach(
     clock = announcing.clock
     reach, contacting = Reach(state, sessions, loopback=is_loopback_only()), Contacting(standing, clock)
     reach.on_missed, reach.neighbours = contacting.missed, Neighbours(state, clock, bind_addresses())
-    reach.neighbours.is_set = partial(may_use_lan, home)
+    reach.neighbours.is_set, sessions.rates.read = partial(may_use_lan, home), CapReader(home, clock).read
     relays = Relays(announcing.transport, clock, loopback=is_loopback_only())
     relays.is_relayed = lambda: any(s.connection.path().kind is PathKind.RELAYED for s in sessions.all())
     return reach, contacting, relays

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
+from backuppeer.cli.caps import describe_caps
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment, say_later, shorten_id
 from backuppeer.cli.screen import GREEN, RED, YELLOW, Screen
@@ -76,6 +77,8 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
     if lan := _describe_lan(result.lan):
         yield f"lan        {lan}"
     yield f"sessions   {result.sessions}{f', {result.relayed} of them relayed' if result.relayed else ''}"
+    if caps := describe_caps(result.caps):
+        yield f"bandwidth  {caps}"
     yield f"hosting    {_describe_hosting(result.hosting)}"
     if result.storing.hosts:
         yield f"storing    {_describe_storing(result.storing)}"

@@ -6,6 +6,7 @@ are bytes, times RFC 3339 UTC text, ids full text, paths text with surrogate esc
 
 import msgspec
 
+from backuppeer.control.bandwidth import CapState
 from backuppeer.control.promises import NO_WISH, NOTHING_PROMISED, Promised, PromiseWish
 from backuppeer.control.proven import AuditRow
 from backuppeer.control.scheduling import ScheduledSet
@@ -108,6 +109,8 @@ class StatusResult(msgspec.Struct, kw_only=True):
     network: str = ""
     """What lies before this machine, as servers see it, and at whose relay it is found; empty: not known."""
     lan: LanState = msgspec.field(default_factory=LanState)
+    caps: list[CapState] = msgspec.field(default_factory=list)
+    """On what is sent and received, as they hold now."""
 
 
 class PeerRow(msgspec.Struct, kw_only=True):
