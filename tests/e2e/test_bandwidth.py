@@ -14,9 +14,9 @@ MB = 1_000_000
 def test_a_cap_holds_is_shown_and_can_be_lifted_while_bytes_move(world: World):
     pair = agree(world)
     owner, host = pair.owner, pair.host
-    make_random_files(world.path / "docs", count=4, size_bytes=2 * MB, seed=1)
+    make_random_files(world.path / "docs", count=4, size_bytes=MB, seed=1)
     owner.do("config", "set", "bandwidth.up", "1MB/s")
-    host.do("config", "set", "bandwidth.host_down", "150kB/s")
+    host.do("config", "set", "bandwidth.host_down", "100kB/s")
     backup, begun_s = owner.start("backup", str(world.path / "docs")), time.monotonic()
     wait_until(lambda: any(row["caps"] for row in host.do("sessions").rows), "work under a cap")
     capped = next(row for row in owner.do("sessions").rows if row["caps"])
@@ -24,6 +24,6 @@ def test_a_cap_holds_is_shown_and_can_be_lifted_while_bytes_move(world: World):
     host.do("config", "set", "bandwidth.host_down", "")
     assert backup.wait().code == 0
     took_s = time.monotonic() - begun_s
-    assert 6.5 <= took_s, "its own cap still held"
-    assert took_s < 40, "with the host's cap it would have taken 53 s"
+    assert took_s >= 2.8, "its own cap still held"
+    assert took_s < 30, "with the host's cap it would have taken 40 s"
     assert host.do("status").last["caps"] == []

@@ -417,13 +417,14 @@ class Toll:
     """A brake that lets so many bytes through at once, and rests a given time for each piece."""
 
     def __init__(self, most, rest_s=0.0):
-        self.size, self.rests, self.paid, self.dropped = most, rest_s, [], 0
+        self.size, self.rests, self.paid, self.dropped, self.met = most, rest_s, [], 0, threading.Event()
 
     def most(self):
         return self.size
 
     def owe(self, size_bytes):
         self.paid.append(size_bytes)
+        self.met.set()
         return TollDebt(self)
 
 
@@ -463,8 +464,7 @@ def test_a_lane_that_rests_is_closed_at_once():
             toll = Toll(LANE_FRAME_LEAST_BYTES, rest_s=3600)
             owner.brakes = Brakes(toll, Free())
             sending = asyncio.create_task(owner.open_stream().write(bytes(LANE_FRAME_LEAST_BYTES)))
-            while not toll.paid:
-                await asyncio.sleep(0)
+            await asyncio.to_thread(toll.met.wait, 20)
             host.close()
             owner.close()
             with pytest.raises(PeerUnreachable):

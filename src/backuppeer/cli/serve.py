@@ -54,6 +54,7 @@ from backuppeer.agent.host.succeeding import Succeeding
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.host.waiving import Waiving as HostWaiving
+from backuppeer.agent.jobs.housekeeping import Housekeeping
 from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.jobs.timekeeper import Timekeeper
@@ -237,7 +238,8 @@ def _make_audits(
         return [*(announcing.waiting() if may_tell else ()), *following.waiting()]
 
     lookout.find_waiting = find_waiting
-    timekeeper = Timekeeper(vault, home, before=revising.follow_up)
+    housekeeping = Housekeeping(vault, home, state)
+    timekeeper = Timekeeper(vault, home, before=revising.follow_up, housekeeping=housekeeping)
     return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout, timekeeper
 
 

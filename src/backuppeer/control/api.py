@@ -9,7 +9,7 @@ import msgspec
 from backuppeer.control.bandwidth import CapState
 from backuppeer.control.promises import NO_WISH, NOTHING_PROMISED, Promised, PromiseWish
 from backuppeer.control.proven import AuditRow
-from backuppeer.control.scheduling import ScheduledSet
+from backuppeer.control.scheduling import Pruned, ScheduledSet
 from backuppeer.control.servers import ServerState
 
 
@@ -106,6 +106,7 @@ class StatusResult(msgspec.Struct, kw_only=True):
     """Of the sessions: those that go by a relay."""
     scheduled: list[ScheduledSet] = msgspec.field(default_factory=list)
     """Sets that the agent backs up by itself."""
+    pruned: Pruned = msgspec.field(default_factory=Pruned)
     network: str = ""
     """What lies before this machine, as servers see it, and at whose relay it is found; empty: not known."""
     lan: LanState = msgspec.field(default_factory=LanState)

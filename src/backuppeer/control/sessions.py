@@ -12,13 +12,13 @@ from backuppeer.control.bandwidth import CapState
 class SessionRow(msgspec.Struct, kw_only=True):
     """One session (`sessions`), or a peer that is being dialled. path: direct, relayed or none.
 
-        state: connecting, verifying (it answers, and has to prove who it is), connected (and not used yet), transferring,
-        idle, parting (what is under way ends, then it is closed), reconnecting (it was lost, and is looked for).
-        path_reason: why it is relayed, as far as is known. bytes_per_s: of all that travelled both ways, over the time in
-        which requests were in flight; 0 before the first. now_bytes_per_s: within the last seconds. loss: share of packets
-        of the last minute that were lost; null where nobody counts, or too few were sent. quality: good, fair, poor, or
-        empty where there is no session. work: what is in flight, in words. reason: why a session was lost. next_try: when
-    empty while it is being dialled. caps: those that hold for the work.
+    state: connecting, verifying (it answers, and has to prove who it is), connected (and not used yet), transferring,
+    idle, parting (what is under way ends, then it is closed), reconnecting (it was lost, and is looked for).
+    path_reason: why it is relayed, as far as is known. bytes_per_s: of all that travelled both ways, over the time in
+    which requests were in flight; 0 before the first. now_bytes_per_s: within the last seconds. loss: share of packets
+    of the last minute that were lost; null where nobody counts, or too few were sent. quality: good, fair, poor, or
+    empty where there is no session. work: what is in flight, in words. reason: why a session was lost. next_try: when
+    it is looked for again; empty while it is being dialled. caps: those that hold for the work.
     """
 
     peer_id: str

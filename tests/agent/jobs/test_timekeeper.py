@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from agent.watches import watching
+from backuppeer.agent.jobs.housekeeping import Housekeeping
 from backuppeer.agent.jobs.timekeeper import Timekeeper
 from backuppeer.backup.browse import SnapshotFilter, list_snapshots
 from backuppeer.clock import format_time
@@ -29,7 +30,9 @@ class Trial:
         def pick(least: float, most: float) -> float:
             return least + self.share * (most - least)
 
-        self.keeper = Timekeeper(self.watch.vault, self.watch.home, before=hear, pick=pick)
+        watch = self.watch
+        keeping = Housekeeping(watch.vault, watch.home, watch.state)
+        self.keeper = Timekeeper(watch.vault, watch.home, before=hear, housekeeping=keeping, pick=pick)
 
     def write(self, schedule: str, name: str = "default") -> None:
         line = f'schedule = "{schedule}"\n' if schedule else ""

@@ -89,6 +89,7 @@ class HomeCommands:
             audits=describe_all(self._agent.owner.vault, self._agent.owner.auditor),
             relayed=sum(s.connection.path().kind is PathKind.RELAYED for s in self._parts.sessions.all()),
             scheduled=await asyncio.to_thread(self._agent.owner.timekeeper.describe),
+            pruned=self._agent.owner.timekeeper.housekeeping.describe(),
             network=describe_network(self._parts.relays.nat, self._parts.relays.home),
             lan=self._lan_state(),
             caps=[describe_cap(cap) for cap in self._parts.sessions.rates.list_caps()],
