@@ -7,6 +7,7 @@ import pytest
 from agent.watches import watching
 from backuppeer.agent.jobs.housekeeping import Housekeeping
 from backuppeer.agent.jobs.timekeeper import Timekeeper
+from backuppeer.backup.archiver import Archiver
 from backuppeer.backup.browse import SnapshotFilter, list_snapshots
 from backuppeer.clock import format_time
 from backuppeer.limits import SCHEDULE_RETRY_MOST_S, SCHEDULE_RETRY_S
@@ -239,5 +240,23 @@ def test_what_is_being_backed_up_is_said_to_be(try_out):
         await trial.keeper.look()
         assert seen[0]
         assert trial.row().running == ""
+
+    try_out(scenario)
+
+
+def test_a_backup_by_schedule_gives_way_to_others(try_out, monkeypatch):
+    asked = []
+
+    class Noted(Archiver):
+        def __init__(self, *given, options, **more):
+            asked.append(options.gives_way)
+            super().__init__(*given, options=options, **more)
+
+    monkeypatch.setattr("backuppeer.agent.jobs.backup.Archiver", Noted)
+
+    async def scenario(trial):
+        assert await trial.keeper.look() == ["default"]
+        await trial.watch.back_up(trial.source)
+        assert asked == [True, False]
 
     try_out(scenario)

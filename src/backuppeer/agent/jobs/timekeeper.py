@@ -223,7 +223,8 @@ class Timekeeper:
         try:
             await self._before()
             async with self._vault.busy, returning_memory(), reporting(_tell_nobody) as reporter:
-                result = await run_backup(self._vault, self._home, BackupRequest(set=name), reporter)
+                request = BackupRequest(set=name)
+                result = await run_backup(self._vault, self._home, request, reporter, gives_way=True)
         except BackupPeerError as exc:
             wait_s = min(SCHEDULE_RETRY_S * 2**course.failures, SCHEDULE_RETRY_MOST_S)
             course.failures, course.failure = min(course.failures + 1, 16), exc.message

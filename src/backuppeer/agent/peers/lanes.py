@@ -19,6 +19,7 @@ import structlog
 
 from backuppeer.crypto.certificate import Certificate, make_certificate
 from backuppeer.errors import BackupPeerError, PeerUnreachable, ProtocolViolation
+from backuppeer.giving_way import lower_disk
 from backuppeer.limits import LANE_ATTEMPTS, LANE_BYTES, LANE_TOKEN_BYTES, LANE_WAIT_S, LANES_PER_SESSION, REPLY_S
 from backuppeer.transport.addresses import parse_address
 from backuppeer.transport.base import PathInfo, PathKind, Stream
@@ -278,6 +279,7 @@ class Lanes:
 
     async def _serve_lane(self, lane: Lane, serve: Serve) -> None:
         try:
+            await lane.run(lower_disk)  # what comes in is for others, and nobody here waits for it
             while lane.is_open:
                 stream = await lane.accept_stream()
                 await serve(stream)

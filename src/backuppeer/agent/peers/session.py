@@ -65,11 +65,9 @@ class Session:
         self._rates: Rates | None = None
         self._as_owner = self._as_host = UNBRAKED
         self._busy: set[_Busy] = set()
-        self._was_used = False
-        self._unused = asyncio.Event()
+        self._was_used, self._unused = False, asyncio.Event()
         self._unused.set()
-        self._stream, self._reader = stream, reader
-        self._control = ControlStream()
+        self._stream, self._reader, self._control = stream, reader, ControlStream()
         self._speaking = asyncio.Lock()
         self._clock: Clock | None = None
 
