@@ -65,8 +65,10 @@ _TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "network": NetworkSettings,
     "bandwidth": BandwidthSettings,
 }
-_SINGLE: Final = ("servers", "proxy", "region", "audits", "passphrase_command", "trust.share_receipts", "network.lan")
-KEYS: Final = (*_SINGLE, *BANDWIDTH_KEYS)
+KEYS: Final = (
+    *("servers", "proxy", "region", "audits", "passphrase_command", *BANDWIDTH_KEYS),
+    *("trust.share_receipts", "network.lan"),
+)
 """What `config get` and `config set` are for; sets have verbs of their own."""
 
 

@@ -141,13 +141,15 @@ class Rates:
 
     def look(self, *, at_once: bool = False) -> None:
         """Go by the settings as they are now, if they were not looked at just before."""
-        if self.read is None or not self._looking.acquire(blocking=False):
+        if self.read is None:
+            return
+        now_s = self.clock.monotonic_s()
+        is_due = at_once or now_s - self._looked_s >= BANDWIDTH_LOOK_S
+        if not is_due or not self._looking.acquire(blocking=False):
             return
         try:
-            now_s = self.clock.monotonic_s()
-            if at_once or now_s - self._looked_s >= BANDWIDTH_LOOK_S:
-                self._looked_s = now_s
-                self._follow(self.read())
+            self._looked_s = now_s
+            self._follow(self.read())
         finally:
             self._looking.release()
 
