@@ -1,5 +1,6 @@
 """`status`: the state of this home on one screen."""
 
+import shlex
 from collections.abc import Iterator
 from typing import Annotated, Final
 
@@ -162,7 +163,8 @@ def _describe_old(screen: Screen, kept: ScheduledSet) -> Iterator[str]:
         count = format_count(kept.forgot, "snapshot")
         yield f"its rules let go of {count} {format_moment(kept.forgot_time)}"
     if kept.kept_why:
-        yield f"{screen.paint('!', YELLOW)} {escape_line(kept.kept_why)}"
+        by_hand = f"`backup-peer forget --set {shlex.quote(kept.set)}` shows what would go"
+        yield f"{screen.paint('!', YELLOW)} old snapshots: {escape_line(kept.kept_why)}; {by_hand}"
 
 
 def _describe_pruned(screen: Screen, pruned: Pruned) -> str:

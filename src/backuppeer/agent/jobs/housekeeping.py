@@ -174,7 +174,7 @@ def _check_shrinking(victims: Iterable[Snapshot], made: BackupResult) -> None:
     for victim in victims:
         if victim.files > SHRUNK_TIMES * made.files and victim.bytes > SHRUNK_TIMES * made.bytes:
             raise RefusedError(
-                f"the newest backup has {made.files} files, one that would go has {victim.files}: all snapshots stay",
+                f"the newest backup has {made.files} files, one that would go {victim.files}: all stay",
                 hint=f"if that is right, `backup-peer forget --set {shlex.quote(made.set)}` lets them go",
             )
 
@@ -182,7 +182,7 @@ def _check_shrinking(victims: Iterable[Snapshot], made: BackupResult) -> None:
 def _find_gap(made: BackupResult) -> str:
     """Return why a backup is not whole, so that none goes for it; empty if it is."""
     if made.errors:
-        return "the newest backup could not read everything: all snapshots stay"
+        return "the newest backup could not read everything: all stay"
     if len(made.peers) - len(made.ending) - len(made.together) < made.copies:
-        return "the newest backup has too few copies: all snapshots stay"
+        return "the newest backup has too few copies: all stay"
     return ""
