@@ -58,10 +58,7 @@ def test_status_says_what_ran_and_runs_next_what_was_forgotten_and_what_stays_an
     assert "default: last backed up 2026-11-29" in text
     assert "within 01:00-06:00" in text
     assert "its rules let go of 3 snapshots 2026-11-29" in text
-    assert (
-        "! old snapshots: the newest backup has too few copies: all stay; `backup-peer forget --set photos` shows"
-        in text
-    )
+    assert "! old snapshots: the newest backup has too few copies: all stay; `backup-peer forget --set photos" in text
     assert "pruning ✓ 1.23 GB 2026-11-29" in text
     assert "bandwidth capped at 2 MB/s up, 500 kB/s down for those you keep until" in text
 
