@@ -55,6 +55,14 @@ class BandwidthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
 
 BANDWIDTH_KEYS: Final = tuple(f"bandwidth.{name}" for name in BandwidthSettings.__struct_fields__)
+BANDWIDTH_DEFAULTS: Final = {
+    "bandwidth.up": _UNLIMITED,
+    "bandwidth.down": _UNLIMITED,
+    "bandwidth.host_up": "counts as bandwidth.up",
+    "bandwidth.host_down": "counts as bandwidth.down",
+    **{key: f"as {key.replace('quiet_', '')}" for key in BANDWIDTH_KEYS if "quiet_" in key},
+}
+"""What holds while one is not set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

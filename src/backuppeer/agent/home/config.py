@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from backuppeer.agent.home.bandwidth import BANDWIDTH_KEYS, BandwidthSettings
+from backuppeer.agent.home.bandwidth import BANDWIDTH_DEFAULTS, BANDWIDTH_KEYS, BandwidthSettings
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.sets import BackupSet, check_sets
 from backuppeer.agent.home.slips import convert
@@ -58,7 +58,7 @@ _SWITCHES: Final = {
     "network.lan": ("yes", "no", "`backup-peer config set network.lan no`"),
 }
 """Both values, and a command that sets the second."""
-DEFAULTS: Final = {"audits": "on", "trust.share_receipts": "yes", "network.lan": "no"}
+DEFAULTS: Final = {"audits": "on", "trust.share_receipts": "yes", "network.lan": "no", **BANDWIDTH_DEFAULTS}
 """What holds while a switch is not set."""
 _TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "trust": TrustSettings,
