@@ -14,9 +14,10 @@ from backuppeer.clock import SystemClock
 from backuppeer.ids import AgreementId, StoredId
 from backuppeer.limits import BANDWIDTH_LOOK_S, MIB
 from backuppeer.transport.memory import Network
-from backuppeer.wire.messages import GetRange, Range
+from backuppeer.wire.messages import GetRange, Proceed, PutPack, Range, Stored
 
 ASK = GetRange(agreement=AgreementId(b"a" * 16), stored=StoredId(b"s" * 32), first_leaf=0, leaves=1)
+PUT = PutPack(agreement=AgreementId(b"a" * 16), stored=StoredId(b"s" * 32), size=MIB)
 MB = 1_000_000
 
 
@@ -120,20 +121,32 @@ def test_a_changed_cap_holds_while_bytes_move():
     play(scenario())
 
 
-def test_with_a_low_cap_few_transfers_go_at_once_and_each_ends():
+def test_with_a_low_cap_few_packs_go_at_once_and_each_arrives():
+    async def take(_, channel) -> None:
+        message = await channel.receive(PutPack)
+        await channel.send(Proceed())
+        async for _piece in channel.receive_raw(message.size):
+            pass
+        await channel.send(Stored())
+
+    async def put(session) -> None:
+        async with session.request(PUT, bulk=True) as channel:
+            await channel.receive(Proceed)
+            await channel.send_raw(bytes(MIB))
+            await channel.receive(Stored)
+
     async def scenario():
         network = Network()
-        owner, host = Party(network, 1), Party(network, 2, serve=lambda p, c: give(p, c, MIB))
-        owner.sessions.rates.read = say(down=100_000)
+        owner, host = Party(network, 1), Party(network, 2, serve=take)
+        owner.sessions.rates.read = say(up=100_000)
         async with running(owner, host):
             session, _ = await owner.meet(host)
-            meters = [Meter() for _ in range(7)]
-            reads = [asyncio.create_task(meter.read(session, size=MIB)) for meter in meters]
-            given_up = asyncio.create_task(Meter().read(session, size=MIB))
+            puts = [asyncio.create_task(put(session)) for _ in range(7)]
+            given_up = asyncio.create_task(put(session))
             await asyncio.sleep(1)
+            assert session.in_flight == 8
             given_up.cancel()
-            await asyncio.gather(*reads)
-            assert all(meter.bytes == MIB for meter in meters)
+            await asyncio.gather(*puts)
             assert asyncio.get_running_loop().time() >= 7 * MIB / 100_000 - 1
 
     play(scenario())

@@ -169,7 +169,10 @@ class Rates:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait until a transfer of ours can be one of so few that each gets its MiB within BULK_STALL_S."""
+        """Wait until a pack of ours can be one of so few under way that each gets its MiB within BULK_STALL_S.
+
+        Only what is sent: who asks for bytes and hears none takes the other side for silent (ADR 84).
+        """
         while self._running >= self._count_turns():
             waiting = asyncio.get_running_loop().create_future()
             self._waiting.append(waiting)
@@ -199,8 +202,7 @@ class Rates:
 
     def _count_turns(self) -> float:
         self.look()
-        capped = [speed for speed in (self._caps.up, self._caps.down) if speed]
-        return max(1, int(min(capped) * BULK_STALL_S / (2 * MIB))) if capped else float("inf")
+        return max(1, int(self._caps.up * BULK_STALL_S / (2 * MIB))) if self._caps.up else float("inf")
 
     def _find_host_up(self) -> Bucket:
         return self._up if self._caps.host_up is None else self._host_up

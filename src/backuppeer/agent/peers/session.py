@@ -24,7 +24,7 @@ from backuppeer.transport.throttle import UNBRAKED, BrakedStream
 from backuppeer.wire.codec import FrameReader, UnknownMessage
 from backuppeer.wire.codes import CloseCode
 from backuppeer.wire.fields import Message
-from backuppeer.wire.messages import Hello
+from backuppeer.wire.messages import Hello, PutPack
 from backuppeer.wire.session import ControlStream, ProvenPeer, Speaker
 
 
@@ -143,7 +143,7 @@ class Session:
         """
         if not self.is_open or self.is_parting:
             raise PeerUnreachable(self.failure or f"the session with {shorten_peer_id(self.peer)} has ended")
-        async with self._begin(message, bulk=bulk):
+        async with self._begin(message):
             lane = await self.lanes.obtain() if bulk else None
             stream = lane or BrakedStream(await self.connection.open_stream(), self._as_owner)
             channel = Channel(stream, Speaker.OPENER)
@@ -165,10 +165,10 @@ class Session:
             await self.lanes.give_back(lane)
 
     @asynccontextmanager
-    async def _begin(self, message: Message, *, bulk: bool) -> AsyncIterator[None]:
-        """Count a request of ours as in flight; bulk waits for its turn where a cap leaves room for few."""
+    async def _begin(self, message: Message) -> AsyncIterator[None]:
+        """Count a request of ours as in flight; a pack waits for its turn where a cap leaves room for few."""
         with self.busy(lambda: Deed(type(message), by_us=True)):
-            if not bulk or self._rates is None:
+            if not isinstance(message, PutPack) or self._rates is None:
                 yield
                 return
             async with self._rates.turn():
