@@ -227,10 +227,13 @@ def _show_way(error: Exception, verb: str) -> str:
 
 def _name_arguments(command: object, typed: "Mapping[str, object]") -> "Iterator[str]":
     """Yield a word for each argument that a command takes: what was typed of a choice; else the last, the shortest."""
+    from backuppeer.agent.home.config import KEYS  # noqa: PLC0415 - start-up time
+
     for each in getattr(command, "params", ()):
         if each.param_type_name == "argument" and each.required:
             words = (each.metavar or each.name.upper()).split("|")
-            yield next((word for word in words if word == typed.get(each.name)), words[-1])
+            known = KEYS if words == ["KEY"] else words
+            yield next((word for word in known if word == typed.get(each.name)), words[-1])
 
 
 def _lower(message: str) -> str:

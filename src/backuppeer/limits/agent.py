@@ -3,7 +3,7 @@
 from typing import Final
 
 from backuppeer.limits.format import PACK_TARGET_BYTES
-from backuppeer.limits.units import KIB, MIB
+from backuppeer.limits.units import GIB, KIB, MIB
 
 MOVE_WAIT_S: Final = 10.0
 """How long a move of the store waits for what owners have begun, and then again when their sessions were ended."""
@@ -104,6 +104,14 @@ SCHEDULE_RETRY_MOST_S: Final = 6 * 3600.0
 """Until a backup that failed is tried again: first, and at most; in between it doubles."""
 SCHEDULE_LATE_DAYS: Final = 2
 """Nothing backed up for so long, and for three times of what the schedule says, is told as late."""
+PRUNE_BY_ITSELF_S: Final = 7 * 86_400
+"""At least so long between two prunes that nobody asked for: each counts what all snapshots need."""
+PRUNE_AGAIN_S: Final = 6 * 3600
+"""Until one that failed is tried again."""
+PRUNE_BY_ITSELF_BYTES: Final = 4 * GIB
+"""What such a prune packs anew at most: the rest is for the next one."""
+SHRUNK_TIMES: Final = 2
+"""How many times more files and bytes than the newest a snapshot has that no rule lets go by itself."""
 HOOK_S: Final = 3600.0
 """What a hook may take: a dump of a database does take its time; one that hangs must not block backups for ever."""
 HOOK_PARTING_S: Final = 20.0

@@ -96,6 +96,13 @@ LANE_ATTEMPTS: Final = 3
 """To have a lane in one session; then it stays with QUIC, e.g. because a NAT is in between."""
 BULK_STALL_S: Final = 60.0
 """A transfer without a byte for this long, or slower than a MiB in this time, is given up and retried."""
+BANDWIDTH_LEAST_BYTES_PER_S: Final = 250_000
+"""The lowest cap: three hosts at once are no laggards yet (LAGGARD_BYTES), and fourteen transfers within BULK_STALL_S,
+which the other side goes by, too."""
+BANDWIDTH_MOST_BYTES_PER_S: Final = 10**12
+"""The highest: more is a slip of the pen."""
+BANDWIDTH_LOOK_S: Final = 1.0
+"""How soon a changed cap holds for what is under way."""
 LAGGARD_S: Final = 60.0
 """A host that takes less than LAGGARD_BYTES in this time, while all others of a backup wait for it, is left behind."""
 LAGGARD_BYTES: Final = 4 * MIB

@@ -19,6 +19,7 @@ import structlog
 
 from backuppeer.crypto.certificate import Certificate, make_certificate
 from backuppeer.errors import BackupPeerError, PeerUnreachable, ProtocolViolation
+from backuppeer.giving_way import lower_disk
 from backuppeer.limits import (
     LANE_ATTEMPTS,
     LANE_BYTES,
@@ -32,6 +33,7 @@ from backuppeer.limits import (
 from backuppeer.transport.addresses import parse_address
 from backuppeer.transport.base import PathInfo, PathKind, Stream
 from backuppeer.transport.lanes import Lane, LaneDoor, LaneStream, dial_lane
+from backuppeer.transport.throttle import UNBRAKED, Brakes
 from backuppeer.wire.fields import Message
 from backuppeer.wire.messages import LaneOffer, LaneWish
 
@@ -51,6 +53,8 @@ class Lanes:
 
     def __init__(self, name: str, *, say: Say, path: Callable[[], PathInfo], binds: Sequence[str]) -> None:
         self._name, self._say, self._path, self._binds = name, say, path, binds
+        self.as_owner, self.as_host = UNBRAKED, UNBRAKED
+        """What lanes that we dialled, and those that came in, keep to."""
         self._lanes: set[Lane] = set()
         self._entered: set[Lane] = set()
         self._free: list[Lane] = []
@@ -207,7 +211,7 @@ class Lanes:
             self._attempts -= 1
             _log.info("no lane", peer=self._name, reason=str(exc)[:200])
         else:
-            self._keep(lane)
+            self._keep(lane, self.as_owner)
             self._free.append(lane)
         finally:
             self._answer = None
@@ -272,7 +276,7 @@ class Lanes:
                 _log.info("no lane", peer=self._name, reason=exc.message)
                 return
             self._entered.add(lane)
-            self._keep(lane)
+            self._keep(lane, self.as_host)
         await self._serve_lane(lane, serve)
 
     async def _enter(self, door: LaneDoor) -> Lane:
@@ -290,6 +294,7 @@ class Lanes:
 
     async def _serve_lane(self, lane: Lane, serve: Serve) -> None:
         try:
+            await lane.run(lower_disk)  # what comes in is for others, and nobody here waits for it
             while lane.is_open:
                 stream = await lane.accept_stream()
                 await serve(stream)
@@ -303,7 +308,8 @@ class Lanes:
         finally:
             lane.close()
 
-    def _keep(self, lane: Lane) -> None:
+    def _keep(self, lane: Lane, brakes: Brakes) -> None:
+        lane.brakes = brakes
         _log.info("lane opened", peer=self._name)
         self._lanes.add(lane)
         lane.on_close = partial(self._forget, lane)
