@@ -32,9 +32,10 @@ def test_every_verb_that_a_hint_anywhere_names_in_backticks_exists():
 FILLED = re.compile(r"`backup-peer [^`]*")
 VALUE = re.compile(r"\{([^}]*)\}")
 AS_THEY_ARE = re.compile(
-    r"quote|write_peer|size|more|SIZE|request|\bown\b|peer_id|_SORTS|place|called|fitting|contact|\bback\b|record|\btyped\b|as_what"
+    r"quote|write_peer|size|more|SIZE|request|\bown\b|peer_id|_SORTS|place|called|fitting|contact|\bback\b|record|\btyped\b|as_what|"
+    r"number|row\.job"
 )
-"""Sizes and ids have nothing that a shell would split; `place`, `called`, `record`, `typed`: quoted a line above."""
+"""Sizes, ids, numbers have nothing that a shell would split; the words `place` to `typed`: quoted a line above."""
 
 
 def test_whatever_a_person_named_is_quoted_in_commands():

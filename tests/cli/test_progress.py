@@ -14,6 +14,7 @@ from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.work import PLAIN_LINE_S, View
 from backuppeer.control.events import Event, Progress
 from backuppeer.errors import LocalError, UserError
+from backuppeer.limits import HERALD_S
 from cli.terminal import FakePipe, FakeTerminal
 
 
@@ -280,6 +281,39 @@ def test_a_spinner_tells_how_long_it_has_waited_and_never_cuts_how_to_end_it():
     assert err.getvalue().endswith(" waiting"), "a new one"
 
 
+AWAY = "alice is offline since 14:02"
+LEAVING = "(Ctrl-C keeps what was sent)"
+
+
+def test_a_spinner_counts_down_to_the_next_try_in_80_columns():
+    err, now = FakeTerminal(), [0.0]
+    spinner = Spinner(screen(err), now=lambda: now[0])
+    spinner.show(AWAY, tail=LEAVING, timed=True, retry_s=40.0)
+    for now[0] in (38.8, 41.0):
+        spinner._draw()
+    lines = [line[2:] for line in err.getvalue().split("\r\x1b[K")[1:]]
+    assert all(len(line) < 78 for line in lines)
+    assert lines == [f"{AWAY}; retrying {when} {LEAVING}" for when in ("in 40 s", "in 1 s", "now")]
+    spinner.show("bob does not answer yet", tail=LEAVING, timed=True)
+    assert "retrying" not in err.getvalue().rpartition("bob")[2]
+
+
+def test_in_a_pipe_a_waiting_that_goes_on_is_told_again_after_a_while():
+    err, now = FakePipe(), [0.0]
+    spinner = Spinner(screen(err), now=lambda: now[0])
+    for now[0], retry_s in ((0.0, 4.0), (10.0, 9.0), (HERALD_S, 15.0)):
+        spinner.show(AWAY, tail=LEAVING, timed=True, retry_s=retry_s)
+    assert err.getvalue().splitlines() == [f"{AWAY}; retrying in {n} s {LEAVING}" for n in (4, 15)]
+
+
+def test_the_next_try_of_a_waiting_is_shown_by_the_view():
+    err = FakePipe()
+    it = screen(err)
+    view = View(it, spinner=Spinner(it), leaving="Ctrl-C ends")
+    view.show(Event(event="state", data={"state": "waiting", "text": AWAY, "retry_s": 3.0}))
+    assert err.getvalue() == f"{AWAY}; retrying in 3 s (Ctrl-C ends)\n"
+
+
 def test_a_spinner_speaks_once_in_a_pipe_and_turns_on_a_terminal():
     err = FakePipe()
     with Spinner(screen(err)) as spinner:
@@ -291,3 +325,62 @@ def test_a_spinner_speaks_once_in_a_pipe_and_turns_on_a_terminal():
         spinner.show("waiting …")
     assert "⠋ waiting …" in err.getvalue()
     assert err.getvalue().endswith("\r\x1b[K")
+
+
+def spoken(events, **how):
+    """Return what a command says of events on a pipe, in one second each."""
+    err, now = FakePipe(), [0.0]
+    screen = Screen((FakePipe(), FakePipe(), err), json=False, yes=False)
+    for name, value in how.items():
+        setattr(screen, name, value)
+    with Spinner(screen) as spinner:
+        view = View(screen, spinner=spinner, now=lambda: now[0])
+        for name, data in events:
+            view.show(Event(event=name, data=msgspec.to_builtins(data)))
+            now[0] += 1
+    return err.getvalue().splitlines()
+
+
+STORY = [
+    ("state", {"state": "connecting", "text": "connecting to alice"}),
+    ("state", {"state": "connected", "text": "connected to alice"}),
+    *(("progress", at(second, second * 10**6, 10**7)) for second in range(4)),
+    ("state", {"state": "waiting", "text": "waiting for alice"}),
+    ("state", {"state": "connected", "text": "connected to alice again"}),
+    ("note", {"text": "alice is a stranger to you"}),
+    ("error-file", {"path": "/a", "message": "gone"}),
+]
+
+
+def test_who_wants_quiet_hears_of_what_is_wrong_and_nothing_else():
+    assert spoken(STORY, is_quiet=True) == ["note: alice is a stranger to you", "  ✗ /a: gone"]
+
+
+def test_who_wants_all_hears_each_step_with_its_time_and_progress_each_second():
+    plain, all_of_it = spoken(STORY), spoken(STORY, is_verbose=True)
+    assert sum("MB" in line for line in plain) == 0, "the first line comes after five seconds"
+    assert sum("MB" in line for line in all_of_it) == 3
+    assert "connected to alice" not in plain
+    assert [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in all_of_it if re.match(r"\d\d:\d\d:\d\d ", line)] == [
+        "connected to alice",
+        "connected to alice again",
+    ]
+
+
+def test_quiet_draws_no_live_line_on_a_terminal_either():
+    shown = FakeTerminal()
+    screen = Screen((FakeTerminal(), FakeTerminal(), shown), json=False, yes=False)
+    screen.is_quiet = True
+    with Spinner(screen) as spinner:
+        view = View(screen, spinner=spinner)
+        for name, data in STORY[:6]:
+            view.show(Event(event=name, data=msgspec.to_builtins(data)))
+    assert shown.getvalue() == ""
+
+
+def test_where_only_a_count_has_a_total_the_time_left_goes_by_that():
+    pace = Pace()
+    for second in range(11):
+        pace.add(Progress(phase="asking hosts", unit="host", files=second, files_total=40, seconds=float(second)))
+    now = Progress(phase="asking hosts", unit="host", files=10, files_total=40, seconds=10.0)
+    assert describe_progress(now, pace, 80) == "asking hosts  10 of 40 hosts · 30 s left"

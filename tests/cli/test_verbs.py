@@ -608,7 +608,7 @@ def test_an_unknown_option_is_answered_with_where_all_are_told(capsys, home):
 
 def test_an_example_has_what_was_typed_of_a_choice(capsys, home):
     assert "for example: `backup-peer config set region VALUE" in run(capsys, "config", "set", "region")[2]
-    assert "for example: `backup-peer config set network.lan VALUE" in run(capsys, "config", "set")[2]
+    assert "for example: `backup-peer config set KEY VALUE" in run(capsys, "config", "set")[2]
 
 
 def test_accepting_shows_whom_and_the_words_that_the_owner_sees(capsys, agent):
@@ -879,3 +879,11 @@ def test_status_says_what_lies_before_this_machine_and_how_many_sessions_are_rel
     _, out, _ = run(capsys, "status")
     assert "network    behind a NAT" in out.splitlines()
     assert "sessions   3, 1 of them relayed" in out.splitlines()
+
+
+@pytest.mark.parametrize("words", [["--quiet", "--verbose"], ["-q", "-v"]])
+def test_quiet_and_verbose_are_two_wishes(agent, capsys, words):
+    agent({})
+    code, _, err = run(capsys, "snapshots", *words)
+    assert code == 2
+    assert "--quiet and --verbose are two wishes" in err

@@ -20,6 +20,7 @@ from backuppeer.agent.home.records import RequestRecord
 from backuppeer.agent.home.successions import SEEN
 from backuppeer.agent.home.tenancy import end_without_home
 from backuppeer.agent.host.authorities import follow_again
+from backuppeer.agent.jobs.board import Board
 from backuppeer.agent.jobs.drill import sweep_drills
 from backuppeer.agent.owner.announcing import find_successor
 from backuppeer.agent.peers.misbinding import raise_alarm
@@ -48,12 +49,14 @@ class Agent:
 
     def __init__(self, parts: Parts, host: HostSide, owner: OwnerSide, repute: Repute) -> None:
         self.parts, self.host, self.owner, self.repute = parts, host, owner, repute
+        self.board = Board(parts.clock)
         self.stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Accept sessions, resume the slot, go on with requests."""
         parts = self.parts
+        self.owner.timekeeper.board = self.owner.rounds.board = self.board
         parts.reach.use_knocker(self._locate)
         parts.reach.find_road = parts.relays.road
         parts.relays.servers = self.own_servers
@@ -109,6 +112,7 @@ class Agent:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.board.close()
         await self.host.presence.close()
         await self.host.hosting.close()
         await parts.sessions.close_all()

@@ -5,7 +5,6 @@ Knows: the event loop, how often a person needs news. Must not know: what the jo
 
 import asyncio
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,7 +13,8 @@ from typing import Final
 
 import msgspec
 
-from backuppeer.control.events import ErrorFile, Event, EventName, Fault, Note, Progress, State
+from backuppeer.agent.brake import Halt
+from backuppeer.control.events import ErrorFile, Event, EventName, Fault, Note, PeerShare, Progress, State
 from backuppeer.errors import PeerFault
 from backuppeer.ids import PeerId, format_peer_id
 
@@ -39,6 +39,7 @@ class Reporter:
         self._progress = Progress(phase="", files_total=files_total, bytes_total=bytes_total)
         self.sent_bytes: Callable[[], int] = _nothing
         self.traffic_bytes: Callable[[], int] = _nothing
+        self.by_peer: Callable[[], list[PeerShare]] = list
         self.errors = 0
         self._faults: set[tuple[PeerId, str]] = set()
         self._pending: deque[Event] = deque()
@@ -86,6 +87,7 @@ class Reporter:
         self._next_s = now + _EVERY_S
         self._progress.seconds = self.seconds
         self._progress.sent_bytes = self.sent_bytes()
+        self._progress.peers = self.by_peer()
         self._post(Event(event=EventName.PROGRESS, data=msgspec.to_builtins(self._progress)))
 
     def beat(self) -> None:
@@ -112,9 +114,9 @@ class Reporter:
             said = Fault(peer_id=format_peer_id(peer), name=name, message=error.message, hint=hint)
             self._post(_event(EventName.FAULT, said))
 
-    def say_state(self, state: str, text: str) -> None:
-        """Tell which step the work is at, without waiting for the watcher."""
-        self._post(_event(EventName.STATE, State(state=state, text=text)))
+    def say_state(self, state: str, text: str, retry_s: float = 0.0) -> None:
+        """Tell which step the work is at, without waiting for the watcher. retry_s: until the next try."""
+        self._post(_event(EventName.STATE, State(state=state, text=text, retry_s=round(retry_s, 1))))
 
     async def state(self, state: str, text: str) -> None:
         """Tell which step the work is at."""
@@ -173,6 +175,7 @@ async def reporting(emit: Emit) -> AsyncIterator[Reporter]:
         await reporter.drain()
         # They know the job and its buffers, and whoever gave the reporter still has it.
         reporter.sent_bytes = reporter.traffic_bytes = _nothing
+        reporter.by_peer = list
 
 
 def _nothing() -> int:
@@ -202,7 +205,7 @@ async def counting(count: Count | None, reporter: Reporter) -> AsyncIterator[Non
     if count is None:
         yield
         return
-    over = threading.Event()
+    over = Halt()
     task = asyncio.create_task(asyncio.to_thread(count, reporter.set_total, over.is_set))
     try:
         yield

@@ -70,9 +70,20 @@ def audit(
     if not now and not bulk:
         return _show_hosts(context, context.client().call("audit/hosts", request, list[AuditRow]))
     result = _run(context, request)
-    for line in _describe(context.screen, result):
-        context.screen.line(line, hang=4)
-    context.screen.done(result)
+    return report(context, result)
+
+
+def report(context: Context, result: AuditResult | DrillResult) -> int:
+    """Tell what came of it, and return the exit code.
+
+    Raises:
+        BackupPeerError: as `audit`.
+
+    """
+    screen = context.screen
+    for line in _describe(screen, result) if isinstance(result, AuditResult) else _describe_drills(screen, result):
+        screen.line(line, hang=4)
+    screen.done(result)
     return _end(result)
 
 
@@ -155,10 +166,11 @@ def _drill(context: Context, request: AuditRequest) -> int:
             result = run_work(context.client(), "audit/drill", request, DrillResult, view=view)
     except KeyboardInterrupt:
         raise InterruptedByUserError("stopped; what was restored for the drill is deleted") from None
-    for host in result.hosts:
-        context.screen.line(_describe_drill(context.screen, host), hang=4)
-    context.screen.done(result)
-    return _end(result)
+    return report(context, result)
+
+
+def _describe_drills(screen: Screen, result: DrillResult) -> Iterator[str]:
+    yield from (_describe_drill(screen, host) for host in result.hosts)
 
 
 def _describe_drill(screen: Screen, host: DrilledHost) -> str:

@@ -90,7 +90,7 @@ def backup(  # noqa: PLR0913 - one per option
         if files_from or one_file_system or priority or without != LeaveOut() or aim.set:
             raise UserError("a stream is one file, of no set and with nothing left out", hint="leave those options out")
         wanted = StreamRequest(**msgspec.structs.asdict(asked), name=stream.name)
-        return _report(context, _run_stream(context, wanted, choose_feed(stream, paths or [])), dry=asked.dry_run)
+        return report(context, _run_stream(context, wanted, choose_feed(stream, paths or [])), dry=asked.dry_run)
     request = BackupRequest(
         **msgspec.structs.asdict(asked),
         paths=_find([*(paths or ()), *read_paths(files_from or [], null=null)], is_list=bool(files_from)),
@@ -100,10 +100,16 @@ def backup(  # noqa: PLR0913 - one per option
         is_watched=context.screen.is_live,
     )
     work = partial(run_work, route="backup", request=choose_set(context, request), kind=BackupResult)
-    return _report(context, _run(context, work, dry=asked.dry_run), dry=asked.dry_run)
+    return report(context, _run(context, work, dry=asked.dry_run), dry=asked.dry_run)
 
 
-def _report(context: Context, result: BackupResult, *, dry: bool) -> int:
+def report(context: Context, result: BackupResult, *, dry: bool) -> int:
+    """Tell what came of it, and return the exit code.
+
+    Raises:
+        IncompleteError: the snapshot stands, but not as it should.
+
+    """
     for line in _describe(context.screen, result, dry=dry):
         context.screen.line(line, hang=2)
     context.screen.done(result)
@@ -185,7 +191,7 @@ def _run(context: Context, work: Callable[..., BackupResult], *, dry: bool) -> B
     client = context.client()
     try:
         with Spinner(context.screen) as spinner:
-            view = View(context.screen, spinner=spinner)
+            view = View(context.screen, spinner=spinner, leaving="Ctrl-C keeps what was sent")
             return _leave_out_told(work(client, view=view), view.noted)
     except KeyboardInterrupt:
         if dry:

@@ -68,11 +68,21 @@ def check(
     result = _run(context, request)
     if repair and result.repairs:
         result = _repair(context, result)
-    _show(context.screen, result)
+    show(context.screen, result)
     if repair and not result.repairs and result.problems:
         context.screen.note("there is nothing that a repair could do about this")
+    return report(context, result, is_repaired=repair)
+
+
+def report(context: Context, result: CheckResult, *, is_repaired: bool) -> int:
+    """Tell what came of it, and return the exit code.
+
+    Raises:
+        BackupPeerError: as `check`.
+
+    """
     context.screen.done(result)
-    return _end(result, is_repaired=repair)
+    return _end(result, is_repaired=is_repaired)
 
 
 def read_subset(text: str, *, read_data: bool) -> CheckRequest:
@@ -143,7 +153,8 @@ def _repair(context: Context, found: CheckResult) -> CheckResult:
     return _run(context, CheckRequest(servers=context.servers()))
 
 
-def _show(screen: Screen, result: CheckResult) -> None:
+def show(screen: Screen, result: CheckResult) -> None:
+    """Tell a person what was found."""
     if screen.json:
         return
     _show_problems(screen, result)

@@ -15,7 +15,7 @@ from backuppeer.errors import UserError
 from backuppeer.signaling.proxying import parse_proxy
 from backuppeer.signaling.servers import check_servers
 
-_Key = Annotated[str, typer.Argument(metavar="|".join(KEYS), help="Which setting.")]
+_Key = Annotated[str, typer.Argument(metavar="KEY", help=f"Which setting: {', '.join(KEYS)}.")]
 
 
 def add_to(app: typer.Typer) -> None:

@@ -64,6 +64,10 @@ VERBS: Final = {
     "check": Verb("check", "backup-peer check --read-data-subset 5%"),
     "repair": Verb("repair", "backup-peer repair --read-data-subset 5%"),
     "audit": Verb("audit", "backup-peer audit --now alice"),
+    "jobs": Verb("jobs", "backup-peer jobs"),
+    "pause": Verb("pause", "backup-peer pause"),
+    "resume": Verb("resume", "backup-peer resume"),
+    "cancel": Verb("cancel", "backup-peer cancel 3"),
     "reputation": Verb("reputation", "backup-peer reputation explain alice"),
     "status": Verb("status", "backup-peer status"),
     "doctor": Verb("doctor", "backup-peer doctor"),
@@ -79,10 +83,11 @@ VERBS: Final = {
 }
 _ABOUT: Final = "Encrypted backups on each other's machines, with hosts you need not trust."
 _EPILOG: Final = (
-    "--home, --json, --server and --yes may also stand after the verb. First steps: `init`, then `browse`, `connect`, "
-    "`backup` — or `host` to keep others' backups."
+    "--home, --json, --quiet, --server, --verbose and --yes may also stand after the verb. First steps: `init`, then "
+    "`browse`, `connect`, `backup` — or `host` to keep others' backups."
 )
 _INTERRUPTED: Final = 130
+_WINDOWS: Final = frozenset({"win32", "cygwin", "msys"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,6 +97,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest == ["--version"]:
         sys.stdout.write(f"backup-peer {__version__}\n")
         return 0
+    if sys.platform in _WINDOWS:
+        from backuppeer.cli.platforms import refuse  # noqa: PLC0415 - start-up time
+
+        return refuse(sys.stdout, sys.stderr, is_json="--json" in front)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that can't show a sign gets an escape, never a traceback.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
@@ -114,6 +123,8 @@ def _run(front: list[str], rest: list[str], verb: str) -> int:
 
     yes = "--yes" in front or "-y" in front
     screen = Screen((sys.stdin, sys.stdout, sys.stderr), json="--json" in front, yes=yes)
+    screen.is_quiet = "--quiet" in front or "-q" in front
+    screen.is_verbose = "--verbose" in front or "-v" in front
     try:
         app = build_command(screen, verb)
         if lacking := find_lacking(front):
@@ -154,7 +165,7 @@ def build_app(screen: "Screen", verb: str = "") -> "typer.Typer":
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
     @app.callback(help=_ABOUT, epilog=_EPILOG)
-    def _globals(
+    def _globals(  # noqa: PLR0913 - one per option
         ctx: typer.Context,
         *,
         home: Annotated[str | None, typer.Option(metavar="DIR", help="Folder that holds this peer's state.")] = None,
@@ -165,10 +176,16 @@ def build_app(screen: "Screen", verb: str = "") -> "typer.Typer":
         proxy: Annotated[
             str | None, typer.Option(metavar="URL", help="Signaling goes through it: socks5:// or http://; '' = none.")
         ] = None,
+        quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress: results, notes, errors.")] = False,
+        verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Each step, with its time.")] = False,
         yes: Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to the verb's question.")] = False,
         version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     ) -> None:
         del version  # answered before typer is loaded
+        if quiet and verbose:
+            from backuppeer.errors import UserError  # noqa: PLC0415 - start-up time
+
+            raise UserError("--quiet and --verbose are two wishes", hint="leave one of them out")
         servers = tuple(server) if server else None
         ctx.obj = Context(Options(home=home, servers=servers, proxy=proxy, json=json, yes=yes), screen)
 
@@ -226,10 +243,13 @@ def _show_way(error: Exception, verb: str) -> str:
 
 def _name_arguments(command: object, typed: "Mapping[str, object]") -> "Iterator[str]":
     """Yield a word for each argument that a command takes: what was typed of a choice; else the last, the shortest."""
+    from backuppeer.agent.home.config import KEYS  # noqa: PLC0415 - start-up time
+
     for each in getattr(command, "params", ()):
         if each.param_type_name == "argument" and each.required:
             words = (each.metavar or each.name.upper()).split("|")
-            yield next((word for word in words if word == typed.get(each.name)), words[-1])
+            known = KEYS if words == ["KEY"] else words
+            yield next((word for word in known if word == typed.get(each.name)), words[-1])
 
 
 if __name__ == "__main__":

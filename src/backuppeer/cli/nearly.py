@@ -56,5 +56,5 @@ def _guess(word: str, choices: list[str], front: str = "") -> str:
 
 
 def _list_options(command: Any) -> list[str]:
-    own = (name for param in getattr(command, "params", ()) for name in param.opts if name.startswith("--"))
-    return sorted({*own, *FLAGS, *VALUED, "--help"})
+    own = (name for param in getattr(command, "params", ()) for name in param.opts)
+    return sorted(name for name in {*own, *FLAGS, *VALUED, "--help"} if name.startswith("--"))

@@ -1,4 +1,4 @@
-"""The options that every verb takes, before or after its name: --home, --json, --proxy, --server, --yes.
+"""The options that every verb takes, before or after its name, as --home and --json.
 
 Knows: how to find them among a verb's own arguments. Must not know: verbs, typer.
 """
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-FLAGS: Final = frozenset({"--json", "--yes", "-y"})
+FLAGS: Final = frozenset({"--json", "--quiet", "-q", "--verbose", "-v", "--yes", "-y"})
 VALUED: Final = frozenset({"--home", "--proxy", "--server"})
 
 

@@ -5,12 +5,12 @@ seconds, not from the start, so that a slow first minute doesn't spoil the estim
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from backuppeer.cli.render import escape_name, format_count, measure_width
+from backuppeer.cli.render import escape_line, escape_name, format_count, measure_width
 from backuppeer.cli.units import format_duration, format_size
-from backuppeer.control.events import Progress
+from backuppeer.control.events import PeerShare, Progress
 
 WINDOW_S: Final = 10.0
 _MIN_SPAN_S: Final = 0.2
@@ -23,11 +23,15 @@ _BAR: Final = 12
 _MIN_NAME: Final = 12
 
 
+_BYTES, _FILES = 1, 2
+
+
 class Pace:
     """Bytes per second over the last ten seconds of one phase, and for how long nothing has moved."""
 
     def __init__(self) -> None:
-        self._points: deque[tuple[float, int]] = deque()
+        self._points: deque[tuple[float, int, int]] = deque()
+        """Seconds, bytes, files."""
         self._phase = ""
         self._moved: tuple[float, tuple[int, ...]] = (0.0, ())
 
@@ -39,7 +43,7 @@ class Pace:
         moved = (progress.bytes, progress.files, progress.sent_bytes, progress.traffic_bytes)
         if not self._points or moved != self._moved[1]:
             self._moved = (progress.seconds, moved)
-        self._points.append((progress.seconds, progress.bytes))
+        self._points.append((progress.seconds, progress.bytes, progress.files))
         while len(self._points) > 2 and self._points[0][0] < progress.seconds - WINDOW_S:
             self._points.popleft()
 
@@ -49,28 +53,34 @@ class Pace:
         return moved_bytes / span_s if span_s >= _MIN_SPAN_S else 0.0
 
     def left_s(self, progress: Progress, silent_s: float = 0.0) -> float | None:
-        """Return the seconds until all bytes are done, from what was really done lately; None while unknown."""
-        rest = progress.bytes_total - progress.bytes
-        span_s, moved_bytes = self._measure(silent_s)
-        is_known = not progress.counting and rest > 0 and span_s >= ETA_SPAN_S and moved_bytes >= span_s
-        return rest * span_s / moved_bytes if is_known else None
+        """Return the seconds until all is done, from what was really done lately; None while unknown.
+
+        By bytes; where only what is counted has a total, by that.
+        """
+        if progress.bytes_total:
+            rest, column, least = progress.bytes_total - progress.bytes, _BYTES, 1.0
+        else:
+            rest, column, least = progress.files_total - progress.files, _FILES, 0.0
+        span_s, moved = self._measure(silent_s, column)
+        is_known = not progress.counting and rest > 0 and span_s >= ETA_SPAN_S and moved and moved >= least * span_s
+        return rest * span_s / moved if is_known else None
 
     def still_s(self, silent_s: float = 0.0) -> float:
         """Return for how long nothing has moved, `silent_s` after the last report."""
         return self._points[-1][0] - self._moved[0] + silent_s if self._points else 0.0
 
-    def _measure(self, silent_s: float) -> tuple[float, int]:
-        """Return seconds and bytes moved of the window that ends `silent_s` after the last report."""
+    def _measure(self, silent_s: float, column: int = _BYTES) -> tuple[float, float]:
+        """Return seconds and what moved (`column`) of the window that ends `silent_s` after the last report."""
         if len(self._points) < 2:
             return 0.0, 0
-        last_s, last = self._points[-1]
+        last_s, last = self._points[-1][0], self._points[-1][column]
         now_s = last_s + silent_s
         if silent_s >= WINDOW_S:
             return silent_s, 0
         # Reports may be further apart than the window is long: then the last two are it.
         recent = (point for point in self._points if now_s - WINDOW_S <= point[0] < last_s)
-        first_s, first = next(recent, self._points[-2])
-        return now_s - first_s, last - first
+        first = next(recent, self._points[-2])
+        return now_s - first[0], last - first[column]
 
 
 def describe_progress(progress: Progress, pace: Pace, width: int, silent_s: float = 0.0) -> str:
@@ -87,10 +97,26 @@ def describe_progress(progress: Progress, pace: Pace, width: int, silent_s: floa
             break
         parts.pop(left_out, None)
         line = _join(progress, parts)
+    if progress.peers:
+        line = _add_shares(progress, line, parts, width)
     room = width - measure_width(line) - 3
     if progress.current and room >= _MIN_NAME:
         line = f"{line} · {_shorten(escape_name(progress.current), room)}"
     return line if measure_width(line) <= width else line[: max(0, width - 1)] + "…"
+
+
+def _add_shares(progress: Progress, line: str, parts: Mapping[str, str], width: int) -> str:
+    """Return the line with what each host took; for that the bar goes, and then the amount."""
+    shares, rest = describe_shares(progress.peers), {name: part for name, part in parts.items() if name != "amount"}
+    for shorter in (line, _join(progress, parts), _join(progress, rest)):
+        if measure_width(longer := f"{shorter} · {shares}") <= width:
+            return longer
+    return line
+
+
+def describe_shares(peers: Sequence[PeerShare]) -> str:
+    """Return what each of several hosts took or gave; empty where there is nothing to compare."""
+    return ", ".join(f"{escape_line(peer.name)} {format_size(peer.bytes)}" for peer in peers)
 
 
 def _join(progress: Progress, parts: Mapping[str, str]) -> str:

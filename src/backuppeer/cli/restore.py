@@ -124,7 +124,7 @@ def restore(
     is_asked = mode == "refuse" or (choice.delete and not context.screen.yes)
     if is_asked and _has_entries(folder):
         request = _ask(context, request)
-    return _report(context, _run(context, "restore", request, RestoreResult))
+    return report(context, _run(context, "restore", request, RestoreResult))
 
 
 def _show_plan(context: Context, request: RestoreRequest) -> int:
@@ -149,7 +149,8 @@ def _show_plan(context: Context, request: RestoreRequest) -> int:
     return ExitCode.DONE
 
 
-def _report(context: Context, result: RestoreResult) -> int:
+def report(context: Context, result: RestoreResult) -> int:
+    """Tell what came of it, and return the exit code."""
     screen = context.screen
     tick = screen.paint("!", YELLOW) if result.errors else screen.paint("✓", GREEN)
     kept = _describe_left(result)

@@ -16,6 +16,7 @@ from backuppeer.agent.commands.home import HomeCommands
 from backuppeer.agent.commands.host import HostCommands
 from backuppeer.agent.commands.inspect import InspectCommands
 from backuppeer.agent.commands.inviting import InviteCommands
+from backuppeer.agent.commands.jobs import JobCommands, as_job
 from backuppeer.agent.commands.kit import KitCommands
 from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.mount import MountCommands
@@ -77,7 +78,13 @@ def make_handlers(agent: Agent) -> dict[str, Handler]:
         "restore/plan": owner.plan_restore,
         "restore": owner.restore,
     }
-    return {name: look_first(agent, name, handler) for name, handler in handlers.items()}
+    handlers |= _make_job_handlers(JobCommands(agent))
+    return {name: look_first(agent, name, as_job(agent, name, handler)) for name, handler in handlers.items()}
+
+
+def _make_job_handlers(jobs: JobCommands) -> dict[str, Handler]:
+    mine: dict[str, Handler] = {"jobs": jobs.list_all, "jobs/attach": jobs.attach}
+    return mine | {"jobs/pause": jobs.pause, "jobs/resume": jobs.resume, "jobs/cancel": jobs.cancel}
 
 
 def _make_mount_handlers(mount: MountCommands) -> dict[str, Handler]:

@@ -49,6 +49,7 @@ from backuppeer.control.events import (
 from backuppeer.control.forgiving import ForgiveResult
 from backuppeer.control.inspection import DiffResult, DiffRow, DumpResult, DumpStart, FindRow, StatsResult
 from backuppeer.control.inviting import CodeToSay, InviteMade, InviteRow, InviteSpoken
+from backuppeer.control.jobs import JobEnded, JobRow
 from backuppeer.control.mounting import MountResult
 from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneResult
@@ -196,6 +197,7 @@ VALUES: Final[dict[str, Any]] = {
     "reputation explain": Reputation,
     "reputation --me": list[OpinionRow],
     "sessions": list[SessionRow],
+    "jobs": list[JobRow],
     "snapshots": list[SnapshotRow],
     "backup sets": list[SetRow],
     "ls": list[EntryRow],
@@ -261,6 +263,10 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "requests offer": (PendingRequest, {}),
     "requests reject": (PendingRequest, {}),
     "disconnect": (DisconnectResult, {}),
+    "jobs attach": (JobEnded, _WORK),
+    "pause": (JobRow, {}),
+    "resume": (JobRow, {}),
+    "cancel": (JobRow, {}),
     "backup": (BackupResult, _WORK),
     "backup add": (SetRow, {}),
     "backup remove": (SetRow, {}),

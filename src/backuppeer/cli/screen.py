@@ -52,6 +52,8 @@ class Screen:
         self.is_live = self._err.isatty() and not dumb and not json
         """Whether a line may be redrawn."""
         self.has_color = self.is_live and not os.environ.get("NO_COLOR")
+        self.is_quiet = self.is_verbose = False
+        """Whether nothing is told of how work goes, or each step, where people read."""
         self.out_is_terminal = self._out.isatty()
         self.can_ask = self._in.isatty() and self._err.isatty()
         self.home = ""
@@ -172,7 +174,7 @@ class Screen:
 
     def live(self, text: str) -> None:
         """Redraw the one live line on stderr; the caller keeps it short. Only if `is_live`."""
-        if self.is_live:
+        if self.is_live and not self.is_quiet:
             with self._lock:
                 self._live_shown = False
                 self._write(self._err, _CLEAR_LINE + text)

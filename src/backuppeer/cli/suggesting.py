@@ -10,8 +10,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from backuppeer.agent.home.config import KEYS
 from backuppeer.cli.further import ITSELF
 from backuppeer.cli.options import FLAGS, VALUED
+
+_EVERYWHERE: Final = tuple(sorted(name for name in FLAGS | VALUED if name.startswith("--")))
+"""Options that any verb takes; of those with two names the long one."""
 
 
 class Files(StrEnum):
@@ -49,6 +53,7 @@ class Known:
     snapshots: Look
 
 
+_OF_SETTINGS: Final = "KEY"
 _OF_PEERS: Final = re.compile(r"ALIAS|PEER|ALICE|BOB")
 _OF_SNAPSHOTS: Final = re.compile(r"^\[?SNAPSHOT")
 _OF_FOLDERS: Final = re.compile(r"\bDIR\b")
@@ -70,7 +75,10 @@ def suggest(command: Any, words: Sequence[str], current: str, known: Known) -> S
         return _fit(_suggest_value(option.metavar or "", known, is_peer=before in _PEER_OPTIONS), current)
     if current.startswith("-"):
         listed = [Suggestion(option.opts[0], option.help or "") for option in _options_of(command)]
-        return _fit(Suggestions((*listed, *map(Suggestion, sorted({*FLAGS, *VALUED} - {"-y"})))), current)
+        return _fit(
+            Suggestions((*listed, *map(Suggestion, _EVERYWHERE))),
+            current,
+        )
     named = [Suggestion(name, _head(each.help)) for name, each in below.items() if not rest and not each.hidden]
     own = _suggest_argument(command, sum(1 for _ in _positional(rest, options)), known)
     return _fit(Suggestions((*named, *own.words), own.files), current)
@@ -119,6 +127,8 @@ def _suggest_value(metavar: str, known: Known, *, is_peer: bool = False) -> Sugg
     """Return what fits a place by what the help calls it."""
     if is_peer or _OF_PEERS.search(metavar):
         return Suggestions(tuple(known.peers()))
+    if metavar == _OF_SETTINGS:
+        return Suggestions(tuple(Suggestion(key) for key in KEYS))
     if _OF_SNAPSHOTS.match(metavar):
         return Suggestions((Suggestion("latest", "the newest"), *known.snapshots()))
     if _OF_FOLDERS.search(metavar):

@@ -15,14 +15,15 @@ from backuppeer.cli.progress import Pace, describe_progress
 from backuppeer.cli.render import escape_line, escape_name
 from backuppeer.cli.screen import RED, Screen
 from backuppeer.cli.spinner import SIGN_COLUMNS, Spinner
-from backuppeer.control.api import Request
+from backuppeer.control.api import JobRequest, Request
 from backuppeer.control.client import Client
 from backuppeer.control.codec import convert_json
 from backuppeer.control.events import ErrorFile, Event, EventName, Fault, Note, Progress, State
 from backuppeer.control.feeder import Take
 from backuppeer.control.inspection import Rows
-from backuppeer.errors import LocalError
-from backuppeer.limits import AWAY_NAMED
+from backuppeer.control.jobs import JobRow
+from backuppeer.errors import BackupPeerError, LocalError
+from backuppeer.limits import AGENT_PING_S, AWAY_NAMED
 
 T = TypeVar("T")
 
@@ -31,8 +32,13 @@ PLAIN_LINE_S: Final = 5.0
 REDRAW_S: Final = 0.1
 TICK_S: Final = 1.0
 """After how long without a report the line is redrawn."""
+_WIDE: Final = 200
+"""Columns of a line of progress that is left standing."""
 _WAITING: Final = "waiting"
-_AWAITED: Final = {"searching", "connecting", "catching-up", _WAITING}
+_PAUSED: Final = "paused"
+_STILL: Final = {_WAITING, _PAUSED}
+"""States that last until another one is told."""
+_AWAITED: Final = {"searching", "connecting", "catching-up", *_STILL}
 """States in which nothing moves that a line of progress could show."""
 
 
@@ -61,7 +67,10 @@ class View:
         self._quiet = quiet
         """With --json: no lines, as the verb prints one value at the end."""
         self._leaving = leaving
-        """What Ctrl-C does while a host is waited for."""
+        """What Ctrl-C does while a host is waited for, or the job is paused."""
+        self.owns = True
+        """Whether the job is this terminal's: then Ctrl-C ends it, also while it is paused."""
+        self._paused_job = 0
         self._state = ""
         self._now = now
         self._pace = Pace()
@@ -113,6 +122,12 @@ class View:
                 f"  … and {self._away - AWAY_NAMED:,} more whose hosts can't be reached (--json names all)"
             )
 
+    def leave(self, client: Client) -> None:
+        """Have the agent end a job that is paused: it would outlive this terminal, whose person wants it to end."""
+        if self._paused_job and self.owns:
+            with contextlib.suppress(BackupPeerError):
+                client.call("jobs/cancel", JobRequest(job=self._paused_job), JobRow, timeout_s=AGENT_PING_S)
+
     def hush(self) -> None:
         """Draw nothing any more: what comes now is on the same terminal, and a redrawn line would wipe it."""
         self._hushed, self._last = True, None
@@ -121,41 +136,52 @@ class View:
 
     def _show_state(self, said: State) -> None:
         was, self._state = self._state, said.state
+        self._paused_job = said.job if said.state == _PAUSED else 0
         self._last = None  # what was awaited is no news of the work
-        if was == _WAITING:
+        if was in _STILL:
             with self._drawing:
                 self._pace = Pace()  # nor is the waiting part of its pace
-        if self._spinner is None:
+        if self._spinner is None or self.screen.is_quiet:
             return
+        self._log_step(said.state, said.text)
         if said.state in _AWAITED:
-            is_waiting = said.state == _WAITING
-            self._spinner.show(said.text, tail=f"({self._leaving})" if is_waiting else "", timed=is_waiting)
+            is_waiting = said.state in _STILL
+            tail = f"({self._leaving})" if is_waiting else ""
+            self._spinner.show(said.text, tail=tail, timed=is_waiting, retry_s=said.retry_s)
         else:
             if not self._turning:
                 self._spinner.rest()
-            if was == _WAITING and not self.screen.json:
+            if was in _STILL and not (self.screen.json or self.screen.is_verbose):
                 self.screen.aside(escape_line(said.text))
+
+    def _log_step(self, state: str, text: str) -> None:
+        """With --verbose: leave a line for each step, but where the spinner leaves one anyway."""
+        is_left = state not in _AWAITED or self.screen.is_live
+        if self.screen.is_verbose and is_left and text and not self.screen.json:
+            self.screen.aside(f"{time.strftime('%H:%M:%S')} {escape_line(text)}", hang=9)
 
     def _show_progress(self, progress: Progress) -> None:
         now = self._now()
+        if self._last is not None and self._last[0].phase != progress.phase:
+            self._log_step("done", describe_progress(self._last[0], self._pace, _WIDE))
         with self._drawing:
             self._pace.add(progress)
             self._last = (progress, now)
         if self._spinner is not None and self._state in _AWAITED:
-            if self._state == _WAITING:
+            if self._state in _STILL:
                 return
             self._spinner.rest()
             self._state = ""
-        if self.screen.json or (self._started and now < self._next_line):
+        if self.screen.json or self.screen.is_quiet or (self._started and now < self._next_line):
             return
         live = self.screen.is_live
-        self._next_line = now + (REDRAW_S if live else PLAIN_LINE_S)
+        self._next_line = now + (REDRAW_S if live else TICK_S if self.screen.is_verbose else PLAIN_LINE_S)
         if live and self._turning:
             self._next_line = now  # a turning sign draws itself, and what counts seldom must not lose its last count
         if live:
             self._draw(progress)
         elif self._started:
-            self.screen.aside(describe_progress(progress, self._pace, 200))
+            self.screen.aside(describe_progress(progress, self._pace, _WIDE))
         self._started = True
 
     def _draw(self, progress: Progress, silent_s: float = 0.0) -> None:
@@ -180,21 +206,24 @@ def run_work(client: Client, route: str, request: Request, kind: type[T], *, vie
         BackupPeerError: the route's `error` event.
 
     """
-    return _follow(client.work(route, request), route, kind, view)
+    return _follow(client.work(route, request), route, kind, view, client)
 
 
 def run_feed(client: Client, route: str, request: Request, kind: type[T], *, view: View, take: Take) -> T:
     """Run a feed route, which is fed with what `take` gives; else as `run_work`."""
-    return _follow(client.feed(route, request, take), route, kind, view)
+    return _follow(client.feed(route, request, take), route, kind, view, client)
 
 
-def _follow(told: Generator[Event, None, None], route: str, kind: type[T], view: View) -> T:
+def _follow(told: Generator[Event, None, None], route: str, kind: type[T], view: View, client: Client) -> T:
     with contextlib.closing(told) as events:
         try:
             for event in events:
                 if event.event == EventName.DONE:
                     return _convert(event.data, kind)
                 view.show(event)
+        except KeyboardInterrupt:
+            view.leave(client)
+            raise
         finally:
             view.end()
     raise _without_result(route)

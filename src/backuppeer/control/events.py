@@ -46,15 +46,19 @@ class ErrorResult(msgspec.Struct, kw_only=True):
 
 
 class State(msgspec.Struct, kw_only=True):
-    """A step of the work. text: in words.
+    """A step of the work. text: in words. retry_s: waiting, so many seconds until the next try; 0: it is under way.
 
-    state: searching, knocking, dialling, verifying, catching-up, … · waiting: for a person's answer, or in backup and
-    restore for a peer that is away; nothing moves until · connected: it is there (again) · working: goes on without it.
+    state: searching, knocking, dialling, verifying, catching-up, … · waiting: for a person's answer, or for a peer
+    that is away; nothing moves until · connected: it is there (again) · working: goes on without it.
+    paused: by a person; nothing moves until · resumed.
     Of an offer · unlisted: no signaling server shows it now · listed: one does again.
     """
 
     state: str
     text: str = ""
+    retry_s: float = 0.0
+    job: int = 0
+    """Of `paused` and `resumed`: the number of the job."""
 
 
 class Note(msgspec.Struct, kw_only=True):
@@ -116,6 +120,13 @@ class MassDeletionSeen(msgspec.Struct, kw_only=True):
     text: str
 
 
+class PeerShare(msgspec.Struct, kw_only=True):
+    """What went to a host, or came from it, in this job. name: as the person calls it."""
+
+    name: str
+    bytes: int
+
+
 class Progress(msgspec.Struct, omit_defaults=False, kw_only=True):
     """Where work stands. Totals are 0 while unknown; while `counting` they are what was counted so far.
 
@@ -134,3 +145,5 @@ class Progress(msgspec.Struct, omit_defaults=False, kw_only=True):
     seconds: float = 0.0
     counting: bool = False
     traffic_bytes: int = 0
+    peers: list[PeerShare] = []
+    """What each of several hosts took, also of packs that it has not acknowledged yet, or gave."""

@@ -23,6 +23,7 @@ from backuppeer.control.api import (
     HostPlan,
     HostRequest,
     HostResult,
+    JobRequest,
     LsRequest,
     Nothing,
     PeerRequest,
@@ -76,6 +77,7 @@ from backuppeer.control.inviting import (
     InviteSpoken,
     InviteText,
 )
+from backuppeer.control.jobs import JobEnded, JobRow
 from backuppeer.control.mounting import (
     MountEndRequest,
     MountEntry,
@@ -125,6 +127,11 @@ ROUTES: dict[str, Route] = {
     "ping": Route(request=Nothing, result=PingResult, summary="who answers here"),
     "status": Route(request=Nothing, result=StatusResult, summary="state of this home"),
     "stop": Route(request=Nothing, result=StopResult, summary="park jobs and end the agent"),
+    "jobs": Route(request=Nothing, result=list[JobRow], summary="what the agent is doing, and did last"),
+    "jobs/attach": Route(request=JobRequest, result=JobEnded, work=True, summary="follow a job to its end"),
+    "jobs/pause": Route(request=JobRequest, result=JobRow, summary="let a job read and send nothing for a while"),
+    "jobs/resume": Route(request=JobRequest, result=JobRow, summary="let a paused job go on"),
+    "jobs/cancel": Route(request=JobRequest, result=JobRow, summary="end a job"),
     "peers": Route(request=Nothing, result=list[PeerRow], summary="own peers"),
     "peers/deleted": Route(
         request=UndeleteRequest, result=UndeletePlan, work=True, summary="what a host holds as deleted"

@@ -114,12 +114,23 @@ class ControlServer(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
+            date_header=False,  # uvicorn's main loop would renew it
             timeout_graceful_shutdown=STOP_GRACE_S,
         )
         super().__init__(config)
         self._path = socket_path
         self._listener = open_listener(socket_path)
         self._identity = identify(socket_path)
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End `run_until_stopped`; to be called in its event loop."""
+        self.should_exit = True
+        self._stopping.set()
+
+    async def main_loop(self) -> None:
+        """Wait for `stop`. uvicorn's own looks ten times a second, and so wakes a machine that has nothing to do."""
+        await self._stopping.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -127,7 +138,7 @@ class ControlServer(uvicorn.Server):
         yield
 
     async def run_until_stopped(self) -> None:
-        """Serve until `should_exit` is set, then end open streams and remove the socket."""
+        """Serve until `stop` is called, then end open streams and remove the socket."""
         try:
             await self.serve(sockets=[self._listener])
         finally:
@@ -169,13 +180,13 @@ def _endpoint(
                 on_proxy(proxy)
             except UserError as exc:
                 return _error_response(exc)
-        outcome = await _outcome_of(name, answer(http))
+        outcome = await outcome_of(name, answer(http))
         return _error_response(outcome) if isinstance(outcome, BackupPeerError) else outcome
 
     return endpoint
 
 
-async def _outcome_of(name: str, work: Coroutine[None, None, T]) -> T | BackupPeerError:
+async def outcome_of(name: str, work: Coroutine[None, None, T]) -> T | BackupPeerError:
     """Return what the work of a route returns, or the error that its client is told instead; only cancelling passes."""
     try:
         return await work
@@ -240,7 +251,7 @@ class _WorkResponse(Response):
 
     async def _work(self) -> None:
         try:
-            outcome = await _outcome_of(self._name, self._handle())
+            outcome = await outcome_of(self._name, self._handle())
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():

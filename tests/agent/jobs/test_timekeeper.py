@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from agent.watches import watching
+from backuppeer.agent.jobs.housekeeping import Housekeeping
 from backuppeer.agent.jobs.timekeeper import Timekeeper
+from backuppeer.backup.archiver import Archiver
 from backuppeer.backup.browse import SnapshotFilter, list_snapshots
 from backuppeer.clock import format_time
 from backuppeer.limits import SCHEDULE_RETRY_MOST_S, SCHEDULE_RETRY_S
@@ -29,7 +31,9 @@ class Trial:
         def pick(least: float, most: float) -> float:
             return least + self.share * (most - least)
 
-        self.keeper = Timekeeper(self.watch.vault, self.watch.home, before=hear, pick=pick)
+        watch = self.watch
+        keeping = Housekeeping(watch.vault, watch.home, watch.state)
+        self.keeper = Timekeeper(watch.vault, watch.home, before=hear, housekeeping=keeping, pick=pick)
 
     def write(self, schedule: str, name: str = "default") -> None:
         line = f'schedule = "{schedule}"\n' if schedule else ""
@@ -236,5 +240,52 @@ def test_what_is_being_backed_up_is_said_to_be(try_out):
         await trial.keeper.look()
         assert seen[0]
         assert trial.row().running == ""
+
+    try_out(scenario)
+
+
+def test_one_that_a_person_cancelled_waits_for_its_next_time(try_out):
+    async def scenario(trial):
+        trial.write("every 2h")
+        look = asyncio.create_task(trial.keeper.look())
+        while not trial.keeper.board.live():  # noqa: ASYNC110 - threads look before
+            await asyncio.sleep(0)
+        await trial.keeper.board.cancel(None)
+        assert await look == ["default"]
+        row = trial.row()
+        assert (trial.made(), row.running) == (0, "")
+        assert row.failure == "cancelled by a person"
+        trial.later(0.5)
+        assert await trial.keeper.look() == [], "not in five minutes"
+        trial.later(1.6)
+        assert await trial.keeper.look() == ["default"]
+        assert trial.made() == 1
+
+    try_out(scenario)
+
+
+def test_what_the_schedule_makes_is_a_job_that_is_shown_and_was(try_out):
+    async def scenario(trial):
+        await trial.keeper.look()
+        (row,) = trial.keeper.board.rows()
+        assert (row.kind, row.of, row.by, row.code) == ("backup", "set default", "schedule", 0)
+
+    try_out(scenario)
+
+
+def test_a_backup_by_schedule_gives_way_to_others(try_out, monkeypatch):
+    asked = []
+
+    class Noted(Archiver):
+        def __init__(self, *given, options, **more):
+            asked.append(options.gives_way)
+            super().__init__(*given, options=options, **more)
+
+    monkeypatch.setattr("backuppeer.agent.jobs.backup.Archiver", Noted)
+
+    async def scenario(trial):
+        assert await trial.keeper.look() == ["default"]
+        await trial.watch.back_up(trial.source)
+        assert asked == [True, False]
 
     try_out(scenario)

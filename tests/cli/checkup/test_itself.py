@@ -23,6 +23,14 @@ def test_one_that_is_late_should_be_known():
     assert "backup --set default" in found.fix
 
 
+def test_old_snapshots_that_stay_should_be_known_with_why_and_what_to_look_at():
+    found = judge(last=LAST, kept_why="the newest backup has too few copies: all stay\x1b")
+    assert (found.state, choose_code([found])) == (State.WARNING, 0)
+    assert "old snapshots: the newest backup has too few copies" in found.text
+    assert "forget --set default" in found.fix
+    assert "\x1b" not in found.text
+
+
 def test_one_that_fails_is_broken_and_says_why():
     found = judge(last=LAST, failed=LAST, failure="alice can't be reached\x1b[31m")
     assert (found.state, choose_code([found])) == (State.BROKEN, 3)

@@ -20,6 +20,7 @@ from backuppeer.agent.audits.challenging import Answer, Piece, cut_challenges, p
 from backuppeer.agent.audits.custody import Custody
 from backuppeer.agent.audits.dossier import Dossier
 from backuppeer.agent.audits.stocktaking import excuse
+from backuppeer.agent.brake import brake_of_job
 from backuppeer.agent.owner.admission import note_cleared
 from backuppeer.agent.owner.erased import say_erased
 from backuppeer.agent.owner.losses import LOST_PACKS, measure_named
@@ -169,6 +170,7 @@ class Audit:
             await self._put(batch)
 
     async def _put(self, draws: Sequence[Draw]) -> None:
+        await brake_of_job().held()  # one under way ends: a question broken off is one that was not answered
         outcome = self._dossier.outcome
         outcome.asked += len(draws)
         try:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import count, islice
 
+from backuppeer.agent.brake import brake_of_job
 from backuppeer.agent.owner.fetch import check_range, read_range
 from backuppeer.agent.owner.losses import measure_named
 from backuppeer.agent.owner.testimony import ask_ack, ask_again
@@ -107,6 +108,7 @@ async def show_samples(vault: Vault, partner: Partner, copies: Sequence[Copy], o
 
 async def _read_leaf(partner: Partner, copy: Copy, leaf: int) -> None:
     into = memoryview(bytearray(min(LEAF_BYTES, copy.size - leaf * LEAF_BYTES)))
+    await brake_of_job().held()
     data, path = await read_range(partner, copy.stored, leaf, into)
     check_range(copy.stored, copy.size, leaf, data, path)
 

@@ -15,6 +15,7 @@ from backuppeer.agent.commands.browsing import list_servers
 from backuppeer.agent.commands.capping import set_cap
 from backuppeer.agent.commands.kit import remind_of_kit
 from backuppeer.agent.commands.room import Room, ended_room, find_open_room, room_at, room_for, storing_state
+from backuppeer.agent.commands.sessions import describe_cap
 from backuppeer.agent.commands.trial import is_trial
 from backuppeer.agent.commands.wishes import describe_end, terms_with
 from backuppeer.agent.home.config import describe_settings
@@ -88,8 +89,11 @@ class HomeCommands:
             audits=describe_all(self._agent.owner.vault, self._agent.owner.auditor),
             relayed=sum(s.connection.path().kind is PathKind.RELAYED for s in self._parts.sessions.all()),
             scheduled=await asyncio.to_thread(self._agent.owner.timekeeper.describe),
+            pruned=self._agent.owner.timekeeper.housekeeping.describe(),
             network=describe_network(self._parts.relays.nat, self._parts.relays.home),
             lan=self._lan_state(),
+            jobs=self._agent.board.live(),
+            caps=[describe_cap(cap) for cap in self._parts.sessions.rates.list_caps()],
         )
 
     def _lan_state(self) -> LanState:

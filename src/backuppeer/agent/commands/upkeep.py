@@ -18,8 +18,8 @@ T = TypeVar("T")
 _BARE: Final = frozenset({"ping", "stop"})
 """Whatever became of its files, the agent must be found, and stopped."""
 
-_DOCTOR: Final = "doctor/"
-"""Who looks whether all is well wants nothing anew: peers that are left alone stay so."""
+_LOOKS: Final = ("doctor/", "jobs/")
+"""Who looks whether all is well, or how work goes, wants nothing anew: peers that are left alone stay so."""
 
 
 def look_first(agent: Agent, route: str, handler: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
@@ -39,7 +39,7 @@ def look_first(agent: Agent, route: str, handler: Callable[P, Awaitable[T]]) -> 
         # In the loop, so that no job begins to write in between; four looks at a folder.
         agent.owner.vault.look_after()
         wants = ROUTES[route].work or ROUTES[route].bulk or ROUTES[route].feed
-        if wants and not route.startswith(_DOCTOR):
+        if wants and not route.startswith(_LOOKS):
             agent.parts.reach.parting.lift()  # a person wants something anew
         return await handler(*given, **options)
 

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from backuppeer.agent.home.bandwidth import BANDWIDTH_DEFAULTS, BANDWIDTH_KEYS, BandwidthSettings
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.sets import BackupSet, check_sets
 from backuppeer.agent.home.slips import convert, say_line
@@ -45,6 +46,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_
     """Whether the agent audits hosts by itself; on unless it says off."""
     trust: TrustSettings | None = None
     network: NetworkSettings | None = None
+    bandwidth: BandwidthSettings | None = None
     offer_set: bool = True
     """Whether a backup on a terminal offers to keep what it saves as a set, while there is none; false after a no."""
     sets: dict[str, BackupSet] = {}
@@ -59,10 +61,17 @@ _SWITCHES: Final = {
     "network.lan": ("yes", "no", "`backup-peer config set network.lan no`"),
 }
 """Both values, and a command that sets the second."""
-DEFAULTS: Final = {"audits": "on", "trust.share_receipts": "yes", "network.lan": "no"}
+DEFAULTS: Final = {"audits": "on", "trust.share_receipts": "yes", "network.lan": "no", **BANDWIDTH_DEFAULTS}
 """What holds while a switch is not set."""
-_TABLES: Final[dict[str, type[msgspec.Struct]]] = {"trust": TrustSettings, "network": NetworkSettings}
-KEYS: Final = ("servers", "proxy", "region", "audits", "passphrase_command", "trust.share_receipts", "network.lan")
+_TABLES: Final[dict[str, type[msgspec.Struct]]] = {
+    "trust": TrustSettings,
+    "network": NetworkSettings,
+    "bandwidth": BandwidthSettings,
+}
+KEYS: Final = (
+    *("servers", "proxy", "region", "audits", "passphrase_command", *BANDWIDTH_KEYS),
+    *("trust.share_receipts", "network.lan"),
+)
 """What `config get` and `config set` are for; sets have verbs of their own."""
 
 
@@ -148,6 +157,8 @@ def parse_config(text: str) -> Config:
     )
     try:
         check_sets(config.sets)
+        if config.bandwidth is not None:
+            config.bandwidth.check()
     except UserError as exc:
         raise say_line(exc, text, exc.message) from exc
     return config
@@ -167,15 +178,24 @@ def change_config(config: Config, key: str, text: str) -> Config:
         raise UserError(f"{text[:40]!r} is neither {either} nor {other}", hint=f"for example: {example}")
     table, _, name = key.partition(".")
     if name:
-        # The table goes with its only value: an empty one would stay in the file.
-        made = msgspec.convert({name: text}, _TABLES[table]) if text else None
-        return msgspec.structs.replace(config, **{table: made})
+        return msgspec.structs.replace(config, **{table: _change_table(getattr(config, table), table, name, text)})
     if not text:
         return msgspec.structs.replace(config, **{key: None})
     if key == "servers":
         names = [] if text == "none" else [part.strip() for part in text.split(",") if part.strip()]
         return msgspec.structs.replace(config, servers=names)
     return msgspec.structs.replace(config, **{key: text})
+
+
+def _change_table(before: msgspec.Struct | None, table: str, name: str, text: str) -> msgspec.Struct | None:
+    """Return a table with one value changed; None without its last one: an empty table would stay in the file."""
+    values = msgspec.to_builtins(before) if before is not None else {}
+    values[name] = text
+    kept = {key: value for key, value in values.items() if value}
+    made = msgspec.convert(kept, _TABLES[table]) if kept else None
+    if isinstance(made, BandwidthSettings):
+        made.check()
+    return made
 
 
 def value_of(config: Config, key: str) -> list[str] | str | None:

@@ -6,7 +6,6 @@ mends.
 """
 
 import asyncio
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -14,6 +13,7 @@ from typing import TypeVar
 
 from backuppeer.agent.audits.proofreading import read_directory
 from backuppeer.agent.audits.stocktaking import Stock, take_stock
+from backuppeer.agent.brake import Halt
 from backuppeer.agent.jobs.findings import Findings
 from backuppeer.agent.jobs.pulling import for_each, run_aside
 from backuppeer.agent.jobs.reading import Reading, check_share
@@ -29,6 +29,7 @@ from backuppeer.agent.owner.selfcheck import (
 )
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import AbsentPartner, Partner
+from backuppeer.agent.peers.retry import Herald
 from backuppeer.agent.reporter import Reporter, beating
 from backuppeer.backup.browse import find_snapshot, list_snapshots
 from backuppeer.backup.checker import Checker, Found, Hit
@@ -57,7 +58,7 @@ class CheckJob:
         check_share(request)
         self._vault, self._request, self._reporter = vault, request, reporter
         reporter.traffic_bytes = vault.traffic_bytes
-        self._stop = threading.Event()
+        self._stop = Halt()
         self._found = Findings(vault)
         self._hits, self._hit_snapshots = 0, dict[str, None]()
         self._packs: list[LogicalId] = []
@@ -124,7 +125,11 @@ class CheckJob:
             self._reporter.update(files=sum(listed.values()))
 
         # Side by side: one that is slow holds up no other.
-        stocks = await asyncio.gather(*(take_stock(self._vault, p, partial(count, p.agreement)) for p in partners))
+        herald = Herald(self._reporter.say_state, self._vault.clock)
+        stocks = await asyncio.gather(
+            *(take_stock(self._vault, p, partial(count, p.agreement), herald) for p in partners)
+        )
+        herald.give_up()
         for partner, stock in zip(partners, stocks, strict=True):
             self._found.stocks[partner.agreement] = stock
         heard = [stock.partner.name for stock in self._found.heard]

@@ -5,11 +5,11 @@ comparison with holes says nothing.
 """
 
 import os
-import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 
+from backuppeer.agent.brake import Halt
 from backuppeer.agent.jobs.lookup import Lookup
 from backuppeer.agent.jobs.pulling import batch_rows, make_rows_event, pull
 from backuppeer.agent.owner.vault import Vault
@@ -43,7 +43,7 @@ class DiffJob:
         self._vault, self._request, self._emit = vault, request, emit
         self._reporter = reporter
         reporter.traffic_bytes = vault.traffic_bytes
-        self._stop = threading.Event()
+        self._stop = Halt()
         self._summary = Summary()
 
     async def run(self) -> DiffResult:

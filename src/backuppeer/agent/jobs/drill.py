@@ -10,12 +10,12 @@ import os
 import random
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from backuppeer.agent.brake import Halt
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.jobs.pulling import run_aside
 from backuppeer.agent.owner.fetch import Fetch
@@ -50,7 +50,7 @@ class DrillJob:
     def __init__(self, vault: Vault, home: Home, request: AuditRequest, reporter: Reporter) -> None:
         self._vault, self._home, self._request, self._reporter = vault, home, request, reporter
         reporter.traffic_bytes = vault.traffic_bytes
-        self._stop = threading.Event()
+        self._stop = Halt()
         self._left_out: list[LeftOut] = []
 
     async def run(self) -> DrillResult:

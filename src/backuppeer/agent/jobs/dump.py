@@ -6,7 +6,6 @@ from the last event whether they were all.
 
 import math
 import os
-import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import aclosing
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from backuppeer.agent.brake import Halt
 from backuppeer.agent.jobs.lookup import Lookup
 from backuppeer.agent.jobs.pulling import pull, run_aside
 from backuppeer.agent.owner.fetch import Fetch
@@ -47,7 +47,7 @@ class DumpJob:
         self._vault, self._request, self._emit = vault, request, emit
         self._reporter = reporter
         reporter.traffic_bytes = vault.traffic_bytes
-        self._stop = threading.Event()
+        self._stop = Halt()
         self._path = normalise_path(os.fsencode(request.path or "/"))
 
     async def run(self) -> DumpResult:

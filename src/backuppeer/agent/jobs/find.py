@@ -4,12 +4,12 @@ Knows: rows, which failure ends the search. Must not know: patterns. A folder th
 out; a host that is away ends the search: every further folder would wait for it.
 """
 
-import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import aclosing
 
 import msgspec
 
+from backuppeer.agent.brake import Halt
 from backuppeer.agent.jobs.lookup import Chosen, Lookup
 from backuppeer.agent.jobs.pulling import batch_rows, make_rows_event, pull
 from backuppeer.agent.jobs.rows import make_entry_row
@@ -31,7 +31,7 @@ class FindJob:
         self._vault, self._request, self._emit = vault, request, emit
         self._reporter = reporter
         reporter.traffic_bytes = vault.traffic_bytes
-        self._stop = threading.Event()
+        self._stop = Halt()
         self._matches = self._unreadable = 0
         self._searched = ""
 

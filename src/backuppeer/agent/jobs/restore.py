@@ -6,15 +6,16 @@ Knows: whose fault each missing file is, hence which exit code. Must not know: h
 import asyncio
 import math
 import os
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
+from backuppeer.agent.brake import Halt
 from backuppeer.agent.jobs.lookup import Lookup
 from backuppeer.agent.jobs.pulling import batch_rows, make_rows_event, run_aside
 from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.vault import Vault
+from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.reporter import Emit, Reporter, beating, counting
 from backuppeer.backup.browse import one_of_each
 from backuppeer.backup.counting import Tell, count_part
@@ -24,6 +25,7 @@ from backuppeer.backup.selection import Choice
 from backuppeer.backup.standing import Overwrite
 from backuppeer.backup.trees import TreeReader
 from backuppeer.clock import format_time
+from backuppeer.control.events import PeerShare
 from backuppeer.control.restoring import Conflict, RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.errors import IntegrityFault, NotFoundError, PeerUnreachable, UserError
 from backuppeer.files.scan import Found, FoundKind
@@ -55,7 +57,7 @@ class RestoreJob:
         reporter.traffic_bytes = vault.traffic_bytes
         self._source: Fetch
         self._gone: set[AgreementId] = set()
-        self._stop = threading.Event()
+        self._stop = Halt()
         self._choice = Choice(include=request.include, exclude=request.exclude)
 
     async def run(self) -> RestoreResult:
@@ -137,6 +139,7 @@ class RestoreJob:
         wait_s = math.inf if self._request.wait_s is None else self._request.wait_s
         self._source = self._vault.source(self._reporter, wait_s=wait_s)
         self._source.give_up(self._gone)
+        self._reporter.by_peer = partial(self._shares, self._vault.partners())
         return Restorer(
             repository.keys,
             repository.index,
@@ -156,6 +159,11 @@ class RestoreJob:
     async def _in_thread(self, step: Callable[[Snapshot, bytes], T], snapshot: Snapshot) -> T:
         path = os.fsencode(self._request.path or "/")
         return await run_aside(partial(step, snapshot, path), self._stop, self._source.cancel)
+
+    def _shares(self, partners: Sequence[Partner]) -> list[PeerShare]:
+        """Return what each of several hosts gave."""
+        given = {partner.name: self._source.delivered_bytes(partner.agreement) for partner in partners}
+        return [PeerShare(name=name, bytes=size) for name, size in given.items()] if len(given) > 1 else []
 
     def _report(self, snapshot_id: SnapshotId, snapshot: Snapshot, result: Restored) -> RestoreResult:
         if self._request.include and not (result.files or result.dirs or result.left.files or result.errors):

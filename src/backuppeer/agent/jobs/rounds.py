@@ -9,17 +9,19 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 import structlog
 
 from backuppeer.agent.audits.auditing import Scope
 from backuppeer.agent.audits.auditor import Auditor
+from backuppeer.agent.audits.dossier import Outcome
+from backuppeer.agent.jobs.board import Board
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
-from backuppeer.agent.reporter import reporting
+from backuppeer.agent.reporter import Emit, reporting
 from backuppeer.clock import DAY_S
-from backuppeer.control.events import Event
 from backuppeer.errors import BackupPeerError, Unavailable
 from backuppeer.ids import PeerId
 from backuppeer.limits import AUDIT_AWAY_DAYS, AUDIT_CYCLE_DAYS, AUDIT_EVERY_S, AUDIT_LOOK_S
@@ -35,10 +37,6 @@ class _Wanted(Protocol):
     def __call__(self) -> bool: ...
 
 
-async def _tell_nobody(event: Event) -> None:
-    del event
-
-
 class Rounds:
     """The one round of this home, from the start of the agent to its end. `pick`: jitter, as random.uniform."""
 
@@ -46,6 +44,7 @@ class Rounds:
         self._vault, self._auditor, self._is_wanted, self._pick = vault, auditor, is_wanted, pick
         self._woken = asyncio.Event()
         self._here: set[PeerId] = set()
+        self.board = Board(vault.clock)
 
     def wake(self, peer: PeerId) -> None:
         """Look now: a peer is in session, and may be due."""
@@ -98,10 +97,8 @@ class Rounds:
         is_heard = False
         try:
             await partner.session()
-            async with reporting(_tell_nobody) as reporter:
-                outcome = await self._auditor.audit(partner, reporter, Scope.DUE)
-                if outcome.error is None and outcome.shown and _is_bulk_due(account, now_ms):
-                    await self._auditor.audit(partner, reporter, Scope.BULK)
+            work = partial(self._ask, partner, is_bulk_due=_is_bulk_due(account, now_ms))
+            outcome = await self.board.run_alone("audit", partner.name, work)
             is_heard = outcome.error is None or not isinstance(outcome.error, Unavailable)
         except Unavailable as exc:
             self._vault.blame(partner, exc)
@@ -109,6 +106,13 @@ class Rounds:
             _log.info("no audit", peer=partner.name, reason=exc.message)
         self._put_off(partner, now_ms, failures=0 if is_heard else account.failures + 1)
         return is_heard
+
+    async def _ask(self, partner: Partner, emit: Emit, *, is_bulk_due: bool) -> Outcome:
+        async with reporting(emit) as reporter:
+            outcome = await self._auditor.audit(partner, reporter, Scope.DUE)
+            if outcome.error is None and outcome.shown and is_bulk_due:
+                await self._auditor.audit(partner, reporter, Scope.BULK)
+            return outcome
 
     def _put_off(self, partner: Partner, now_ms: int, *, failures: int) -> None:
         # Full days with jitter around them, and a minute at least: many owners of one host don't call in step.

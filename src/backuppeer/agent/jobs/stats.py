@@ -3,9 +3,9 @@
 Knows: ledger, index, hosts. Must not know: how blobs are counted.
 """
 
-import threading
 from collections.abc import Sequence
 
+from backuppeer.agent.brake import Halt
 from backuppeer.agent.jobs.lookup import Chosen, Lookup
 from backuppeer.agent.jobs.pulling import run_aside
 from backuppeer.agent.owner.vault import Vault
@@ -24,7 +24,7 @@ class StatsJob:
     def __init__(self, vault: Vault, request: StatsRequest, reporter: Reporter) -> None:
         self._vault, self._request, self._reporter = vault, request, reporter
         reporter.traffic_bytes = vault.traffic_bytes
-        self._stop = threading.Event()
+        self._stop = Halt()
 
     async def run(self) -> StatsResult:
         """Count.

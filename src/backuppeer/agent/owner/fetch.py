@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
+from backuppeer.agent.brake import HeldError, brake_of_job
 from backuppeer.agent.owner.failures import describe_failure, summarise_failures
 from backuppeer.agent.owner.listening import meet_within, while_heard
 from backuppeer.agent.owner.pacing import Pacer, SilentError, SlowError
@@ -116,7 +117,7 @@ class Fetch:
         self._wait_s = RETRY_BUDGET_S if wait_s is None else wait_s
         self._herald = Herald(ears.say, clock)
         self._recent = RecentSpans(keep_bytes)
-        self._pacer = Pacer(clock)
+        self._pacer, self._brake = Pacer(clock), brake_of_job()
         self._failed_s: dict[AgreementId, float] = {}
         self._gone: dict[AgreementId, Unavailable] = {}
         self._soundings = Soundings()
@@ -127,6 +128,20 @@ class Fetch:
         self._pages = PagePool(PACK_TARGET_BYTES, PAGES_KEPT if keep_bytes else PAGES_KEPT_FEW, is_shared=True)
 
     def fetch(self, pack: LogicalId, ranges: Sequence[tuple[int, int]]) -> tuple[bytes, Sequence[bytes | memoryview]]:
+        """Return what `_fetch` does, when the job's brake is off; what it broke off is asked for anew.
+
+        Raises:
+            BackupPeerError: as `_fetch`.
+
+        """
+        while True:
+            self._brake.hold()
+            try:
+                return self._fetch(pack, ranges)
+            except HeldError:
+                continue
+
+    def _fetch(self, pack: LogicalId, ranges: Ranges) -> tuple[bytes, Sequence[bytes | memoryview]]:
         """Return the clear header and the bytes of each (offset, length) of `pack`, all from the same copy.
 
         Every copy is tried once before anybody is waited for, those first whose host did not fail lately. Whoever was
@@ -252,9 +267,9 @@ class Fetch:
         for first, count in plan:
             into = room[first * LEAF_BYTES : (first + count) * LEAF_BYTES]
             read = partial(self._read_range, partner, copy.stored, first, into, patience=patience)
-            waiting = self._herald.waiting_for(partner.name)
-            step = retry(read, self._clock, waiting=waiting, budget_s=patience.away_s)
-            data, path = self._wait_for(_within(patience.slow_s, step, partner.name))
+            waiting = self._herald.waiting_for(partner)
+            step = partial(retry, read, self._clock, waiting=waiting, budget_s=patience.away_s)
+            data, path = self._wait_for(self._brake.guard(partial(_within, patience.slow_s, step, partner.name)))
             check_range(copy.stored, copy.size, first, data, path)
             spans.append(Span(first * LEAF_BYTES, data))
         return spans
@@ -277,7 +292,7 @@ class Fetch:
         """Read from a host, which is met and listened to no longer than the person wants to wait."""
         step = self._meet(partner)
         if patience.away_s:  # else others are tried first: the work goes on, and what moves is shown
-            step = self._herald.meet(partner.name, step)
+            step = self._herald.meet(partner, step)
         heard = Heard()
 
         async def read() -> tuple[memoryview, tuple[bytes, ...]]:
@@ -334,7 +349,7 @@ def _look_at(meeting: asyncio.Future[Session]) -> None:
         meeting.exception()
 
 
-async def _within(limit_s: float | None, step: Coroutine[None, None, T], name: str) -> T:
+async def _within(limit_s: float | None, step: Callable[[], Awaitable[T]], name: str) -> T:
     """Return what a step gives, if it does so within a time; else it has ended when this raises, and uses no buffer.
 
     Raises:
@@ -343,7 +358,7 @@ async def _within(limit_s: float | None, step: Coroutine[None, None, T], name: s
     """
     try:
         async with asyncio.timeout(limit_s):
-            return await step
+            return await step()
     except TimeoutError:
         raise SlowError(f"{name} takes much longer than another host that has it") from None
 

@@ -5,11 +5,11 @@ change is. Backups and amendments do it alike, so that no two ways of writing a 
 """
 
 import asyncio
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
+from backuppeer.agent.brake import Halt, brake_of_job
 from backuppeer.agent.owner.admission import Purpose, find_refusal, note_whole
 from backuppeer.agent.owner.asking import RemovalWatch
 from backuppeer.agent.owner.clearing import Cleared, Withdrawal, clear_out, limited, withdraw
@@ -59,7 +59,8 @@ class Gathering:
     def __init__(self, vault: Vault, reporter: Reporter, *, purpose: Purpose = Purpose.NEW) -> None:
         self._vault, self._reporter, self._purpose = vault, reporter, purpose
         reporter.traffic_bytes = vault.traffic_bytes
-        self.stop = threading.Event()
+        self._brake = brake_of_job()
+        self.stop = Halt(self._brake)
         self._leveling = Leveling(vault, reporter, self.stop)
         self.failures: dict[PeerId, BackupPeerError] = {}
         self.cleared: dict[PeerId, Cleared] = {}
@@ -82,6 +83,7 @@ class Gathering:
             BackupPeerError: none is left; why the first one dropped out.
 
         """
+        await self._brake.held()
         partners = self._live(self._admit(partners))
         self._is_alone = len(partners) == 1
         await self._reporter.state("connecting", f"connecting to {', '.join(p.name for p in partners)}")
@@ -183,6 +185,7 @@ class Gathering:
             BackupPeerError: no host took it; why the first one did not.
 
         """
+        await self._brake.held()
         live = [partner for partner in partners if partner.peer not in self.failures]
         told = await asyncio.gather(*(self._has_head(partner, on_told) for partner in live), return_exceptions=True)
         for outcome in told:
@@ -374,6 +377,7 @@ class Gathering:
             BackupPeerError: none is left; why the first one dropped out.
 
         """
+        await self._brake.held()
         live = [partner for partner in partners if partner.peer not in self.failures]
         for partner in live:
             try:

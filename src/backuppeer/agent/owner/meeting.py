@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from backuppeer.agent.brake import brake_of_job
 from backuppeer.agent.owner.losses import Losses, Witnesses
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
+from backuppeer.agent.peers.retry import Herald
 from backuppeer.agent.reporter import Reporter
 from backuppeer.errors import BackupPeerError, PeerUnreachable, Unavailable
 from backuppeer.ids import AgreementId
@@ -41,12 +43,14 @@ class Meeting:
         self._counts: dict[AgreementId, int] = {}
         self._copies, self._on_s = False, 0.0
         self._waited_s = 0.0
+        self._herald = Herald(reporter.say_state, vault.clock)
 
     async def hear(self, partners: Sequence[Partner], *, rest_s: float | None = None) -> list[Partner]:
         """Ask hosts for their heads, adopt the newest, and return the hosts that could be heard.
 
         `rest_s`: how long the others are waited for once one has answered; None: each for HEAR_S.
         """
+        await brake_of_job().held()
         began_s = asyncio.get_running_loop().time()
         answers = await self._gather_heads(partners, rest_s)
         self._waited_s += asyncio.get_running_loop().time() - began_s
@@ -64,6 +68,7 @@ class Meeting:
 
     async def refresh(self, partners: Sequence[Partner], *, on_failure: OnFailure | None = None) -> list[Partner]:
         """Read what hosts hold, and return those that could be asked."""
+        await brake_of_job().held()
         self._reporter.begin("reading directories", unit="pack")
         told = await asyncio.gather(*(self._try(partner, self._refresh(partner), on_failure) for partner in partners))
         return [partner for partner, is_told in zip(partners, told, strict=True) if is_told is not None]
@@ -131,13 +136,15 @@ class Meeting:
                     break
             late = (await asyncio.wait(tasks, timeout=rest_s))[1] if tasks else set()
             self._late |= {partner.agreement for task, partner in zip(tasks, partners, strict=True) if task in late}
+            self._herald.give_up()
             return [None if task in late else task.result() for task in tasks]
 
     async def _ask(self, partner: Partner) -> _Answer:
         try:
             async with asyncio.timeout(self._hear_s):
                 promised = self._vault.heads.promise_of(partner)
-                return await self._vault.ask_head(partner), promised
+                asking = self._vault.ask_head(partner, self._herald.waiting_for(partner))
+                return await self._herald.meet(partner, asking), promised
         except TimeoutError as exc:
             raise PeerUnreachable(f"it did not show its head within {self._hear_s:.0f} s") from exc
 

@@ -12,6 +12,7 @@ from functools import partial
 
 import structlog
 
+from backuppeer.agent.brake import brake_of_job
 from backuppeer.agent.owner.fetch import Fetch, check_range, read_range
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.peers.partners import Partner
@@ -233,6 +234,7 @@ async def read_directory(partner: Partner, repository: Repository, row: PackRow)
     for _ in range(2):
         first = start // LEAF_BYTES
         into = memoryview(bytearray(row.size - first * LEAF_BYTES))
+        await brake_of_job().held()
         data, path = await read_range(partner, row.stored, first, into)
         check_range(row.stored, row.size, first, data, path)  # 128 KiB: less than a change of threads
         found = open_directory(repository.keys_for, data, row.size)

@@ -18,11 +18,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Self
 
+from backuppeer.agent.brake import brake_of_job
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.agent.peers.retry import Herald, Say, retry
 from backuppeer.agent.repute.exposing import Exposing, Room
 from backuppeer.clock import Clock
+from backuppeer.control.events import PeerShare
 from backuppeer.errors import (
     BackupPeerError,
     ExposedError,
@@ -87,7 +89,7 @@ class Upload:
         self._repository = repository
         self._targets = [_Target(partner) for partner in partners]
         self._on_copy, self._clock, self._stop, self._exposing = on_copy, clock, stop, exposing
-        self._herald = Herald(say, clock)
+        self._herald, self._brake = Herald(say, clock), brake_of_job()
         self._pace = Pace(clock, is_waited_for=is_waited_for)
         self._buffers: queue.LifoQueue[bytearray | None] = queue.LifoQueue()
         # Bounded for all hosts together: memory must not grow with their number. Two each, or none could overlap.
@@ -104,6 +106,11 @@ class Upload:
     def partners(self) -> list[Partner]:
         """Return the hosts that did not drop out."""
         return [target.partner for target in self._targets if target.failure is None]
+
+    def shares(self) -> list[PeerShare]:
+        """Return what each of several hosts took; of one alone there is nothing to compare."""
+        several = self._targets if len(self._targets) > 1 else ()
+        return [PeerShare(name=target.partner.name, bytes=target.taken_bytes) for target in several]
 
     def sent_to(self, partner: Partner) -> int:
         """Return the bytes sent to one host."""
@@ -232,11 +239,8 @@ class Upload:
         """Send one copy. Holds the sealed bytes only: the draft's payloads are 16 MiB more per pack in flight."""
         try:
             if target.failure is None:
-                await retry(
-                    lambda: self._send(target, sealed),
-                    self._clock,
-                    waiting=self._herald.waiting_for(target.partner.name),
-                )
+                waiting = self._herald.waiting_for(target.partner)
+                await self._brake.run(lambda: retry(lambda: self._send(target, sealed), self._clock, waiting=waiting))
                 copy = Copy(sealed.logical, target.partner.agreement, sealed.stored, len(sealed.data), sealed.header)
                 await asyncio.to_thread(room.keep, partial(self._on_copy, entries, copy))
         except LocalError as exc:
@@ -259,13 +263,16 @@ class Upload:
                 size=len(sealed.data),
                 is_list=self.is_list,
                 is_draft=self.is_draft,
+                resumes=True,
             ),
             bulk=True,
         ) as channel:
             answer = await channel.receive(Proceed, Stored)
             self._herald.over(partner.name)
             if isinstance(answer, Proceed):
-                await channel.send_raw(sealed.data, on_piece=partial(_count, target))
+                # Of a try that was cut: the host hashes the whole pack, so what it has can't be anything else.
+                rest = memoryview(sealed.data)[answer.have :]
+                await channel.send_raw(rest, on_piece=partial(_count, target))
                 await channel.receive(Stored, timeout_s=BULK_STALL_S)
                 target.sent_bytes += len(sealed.data)
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import structlog
 
+from backuppeer.agent.brake import brake_of_job
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.knocking import Knocking
@@ -148,6 +149,7 @@ class Finding:
             nonlocal done
             name = name_of(self._state, peer)
             async with places:
+                await brake_of_job().held()
                 waiting.append(name)
                 tell()
                 await step(item)

@@ -28,6 +28,10 @@ def judge_schedules(rows: Sequence[ScheduledSet]) -> Iterator[Finding]:
         elif row.late:
             text = f"{last}, which is late; {following}"
             yield Finding(link="schedule", name=row.set, state=State.WARNING, text=text, fix=again)
+        elif row.kept_why:
+            text = f"{last}; {following}; old snapshots: {escape_line(row.kept_why)}"
+            by_hand = f"`backup-peer forget --set {shlex.quote(row.set)}` shows what would go"
+            yield Finding(link="schedule", name=row.set, state=State.WARNING, text=text, fix=by_hand)
         else:
             yield Finding(link="schedule", name=row.set, state=State.OK, text=f"{last}; {following}")
 

@@ -84,8 +84,6 @@ def name_argument(param: Any) -> str:
     metavar = param.metavar or param.name.upper()
     if metavar[:1].isdigit() or metavar[1:2].isdigit():  # an example, which is no name
         return str(param.name).upper()
-    if "servers|" in metavar:
-        return "setting"
     inner = metavar[1:].partition("]")[0] if metavar.startswith("[") else metavar
     return str(inner.rstrip(".…"))
 

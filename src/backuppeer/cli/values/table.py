@@ -118,6 +118,8 @@ ARGUMENTS: Final[dict[str, Kind]] = {
     "ID|PREFIX|ALIAS": kinds.PEER,
     "ID|PREFIX|ALIAS|INVITE": kinds.WHOM,
     "INVITE": kinds.INVITE,
+    "JOB": kinds.COUNT,
+    "KEY": kinds.KEY,
     "PATH": kinds.PATH,
     "backup PATH": replace(kinds.PATH, may_be_empty=True),  # with --stdin-from-command: what a command is given
     "PATTERN": kinds.PATTERN,
@@ -130,7 +132,6 @@ ARGUMENTS: Final[dict[str, Kind]] = {
     "URL": kinds.SERVER,
     "VALUE": kinds.SETTING,
     "bash|zsh|fish": kinds.SHELL,
-    "setting": kinds.KEY,
 }
 
 
