@@ -219,15 +219,13 @@ def check_configured(home: Home, servers: list[str]) -> None:
     """Check the servers that the settings of a home name.
 
     Raises:
-        UserError: not a server's address, or too many; names the file and the line.
+        UserError: not a server's address, or too many; names the file and the key.
 
     """
     try:
         signaling_servers.check_servers(servers)
     except UserError as exc:
-        from backuppeer.agent.home.config import blame_settings  # noqa: PLC0415 - loaded already
-
-        raise blame_settings(home, "servers", exc) from exc
+        raise UserError(f"{home.config}: servers: {exc.message}", hint=exc.hint) from exc
 
 
 def resolve_servers(options: Options, configured: list[str] | None) -> list[str]:

@@ -4,7 +4,6 @@ Knows: which keys there are and what values they take. Must not know: what anybo
 """
 
 import os
-import re
 import tomllib
 from typing import Final, Literal
 
@@ -13,7 +12,7 @@ import msgspec
 from backuppeer.agent.home.bandwidth import BANDWIDTH_DEFAULTS, BANDWIDTH_KEYS, BandwidthSettings
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.sets import BackupSet, check_sets
-from backuppeer.agent.home.slips import convert, say_line
+from backuppeer.agent.home.slips import convert
 from backuppeer.errors import DamagedStateError, LocalError, UserError
 
 
@@ -53,8 +52,6 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_
     """Backup sets by name, in tables `[sets.NAME]`."""
 
 
-_AT_LINE: Final = re.compile(r"(.*) \(at line (\d+), column \d+\)")
-"""How the reader of TOML says where."""
 _SWITCHES: Final = {
     "audits": ("on", "off", "`backup-peer config set audits off`"),
     "trust.share_receipts": ("yes", "no", "`backup-peer config set trust.share_receipts no`"),
@@ -106,12 +103,6 @@ def _understand(home: Home, text: str) -> Config:
         raise UserError(f"{home.config}: {exc.message}", hint=exc.hint or "mend the file") from exc
 
 
-def blame_settings(home: Home, key: str, error: UserError) -> UserError:
-    """Return an error about what the settings say under a key, which names file, line and key."""
-    told = say_line(UserError(f"{key}: {error.message}", hint=error.hint), _read_text(home), key)
-    return UserError(f"{home.config}: {told.message}", hint=told.hint)
-
-
 def _read_text(home: Home) -> str:
     try:
         return home.config.read_bytes().decode()
@@ -138,29 +129,23 @@ def parse_config(text: str) -> Config:
     """Return the settings that a text says.
 
     Raises:
-        UserError: not TOML, an unknown key, or a value that can't be meant; names the line and the key.
+        UserError: not TOML, an unknown key, or a value that can't be meant; names the key.
 
     """
     try:
         told = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        said = str(exc)
-        message = _AT_LINE.sub(r"line \2: \1", said[:1].lower() + said[1:])
-        raise UserError(message, hint="mend or delete the file; it is written in TOML") from exc
+        raise UserError(str(exc), hint="mend or delete the file; it is written in TOML") from exc
     sets = told.pop("sets", {})
-    config = convert(told, Config, "", text)
+    config = convert(told, Config, "")
     if not isinstance(sets, dict):
-        error = UserError("sets is no table", hint="a set is written as a table: [sets.NAME]")
-        raise say_line(error, text, "sets")
+        raise UserError("sets is no table", hint="a set is written as a table: [sets.NAME]")
     config = msgspec.structs.replace(
-        config, sets={name: convert(value, BackupSet, f"sets.{name}", text) for name, value in sets.items()}
+        config, sets={name: convert(value, BackupSet, f"sets.{name}") for name, value in sets.items()}
     )
-    try:
-        check_sets(config.sets)
-        if config.bandwidth is not None:
-            config.bandwidth.check()
-    except UserError as exc:
-        raise say_line(exc, text, exc.message) from exc
+    check_sets(config.sets)
+    if config.bandwidth is not None:
+        config.bandwidth.check()
     return config
 
 
