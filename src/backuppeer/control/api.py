@@ -6,8 +6,8 @@ are bytes, times RFC 3339 UTC text, ids full text, paths text with surrogate esc
 
 import msgspec
 
-from backuppeer.control.jobs import JobRow
 from backuppeer.control.bandwidth import CapState
+from backuppeer.control.jobs import JobRow
 from backuppeer.control.promises import NO_WISH, NOTHING_PROMISED, Promised, PromiseWish
 from backuppeer.control.proven import AuditRow
 from backuppeer.control.scheduling import Pruned, ScheduledSet

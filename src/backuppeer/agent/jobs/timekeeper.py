@@ -22,8 +22,8 @@ from backuppeer.agent.heap import returning_memory
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.hours import Hours, find_end_ms, fit_ms, parse_hours
 from backuppeer.agent.home.schedule import Schedule, next_after_ms, parse_schedule, period_s
-from backuppeer.agent.jobs.board import Board
 from backuppeer.agent.home.sets import BackupSet
+from backuppeer.agent.jobs.board import Board
 from backuppeer.agent.jobs.housekeeping import Housekeeping
 from backuppeer.agent.jobs.set_run import run_backup
 from backuppeer.agent.owner.set_hosts import read_sets
