@@ -66,6 +66,8 @@ VERBS: Final = {
     "audit": Verb("audit", "backup-peer audit --now alice"),
     "reputation": Verb("reputation", "backup-peer reputation explain alice"),
     "status": Verb("status", "backup-peer status"),
+    "report": Verb("report", "backup-peer report"),
+    "notify": Verb("notify", "backup-peer notify test"),
     "doctor": Verb("doctor", "backup-peer doctor"),
     "passphrase": Verb("passphrase", "backup-peer passphrase set"),
     "kit": Verb("kit", "backup-peer kit --to kit.html"),

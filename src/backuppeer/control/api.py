@@ -8,7 +8,7 @@ import msgspec
 
 from backuppeer.control.promises import NO_WISH, NOTHING_PROMISED, Promised, PromiseWish
 from backuppeer.control.proven import AuditRow
-from backuppeer.control.scheduling import ScheduledSet
+from backuppeer.control.scheduling import OverdueSet, ScheduledSet
 from backuppeer.control.servers import ServerState
 
 
@@ -105,6 +105,8 @@ class StatusResult(msgspec.Struct, kw_only=True):
     """Of the sessions: those that go by a relay."""
     scheduled: list[ScheduledSet] = msgspec.field(default_factory=list)
     """Sets that the agent backs up by itself."""
+    overdue: list[OverdueSet] = msgspec.field(default_factory=list)
+    """Sets that were not backed up for longer than `notify.after`: an alarm."""
     network: str = ""
     """What lies before this machine, as servers see it, and at whose relay it is found; empty: not known."""
     lan: LanState = msgspec.field(default_factory=LanState)

@@ -56,6 +56,7 @@ class _Course:
     """When it ran last; 0: never, so it is due at once."""
     start_ms: int = 0
     failures: int = 0
+    code: int = 0
     failure: str = ""
     failed_ms: int = 0
     running_ms: int = 0
@@ -73,6 +74,8 @@ class Timekeeper:
     ) -> None:
         self._vault, self._home, self._before, self._pick = vault, home, before, pick
         self._courses = dict[str, _Course]()
+        self.find_obstacle: Callable[[], str] = str
+        """Why nothing is begun by schedule now, in words; "": it is. Set by who knows this machine."""
 
     async def run(self) -> None:
         """Back up what is due until cancelled."""
@@ -94,6 +97,8 @@ class Timekeeper:
         tried = []
         if self._may_back_up():
             for name, course in list(self._courses.items()):
+                if self.find_obstacle():
+                    break
                 if await self._is_due(name, course):
                     tried.append(name)
                     await self._back_up(name, course)
@@ -103,6 +108,7 @@ class Timekeeper:
         """Return when each set ran, is due, and what went wrong."""
         self._follow_settings()
         now_ms, rows, found = self._vault.clock.now_ms(), [], self._list_last()
+        obstacle = self.find_obstacle()
         for name, course in sorted(self._courses.items()):
             last_ms = course.last_ms or found.get(name, 0)
             next_ms = course.start_ms or (next_after_ms(course.schedule, last_ms) if last_ms else now_ms)
@@ -116,6 +122,9 @@ class Timekeeper:
                     failure=course.failure,
                     running=format_time(course.running_ms) if course.running_ms else "",
                     late=bool(last_ms) and now_ms - last_ms > late_ms,
+                    failures=course.failures,
+                    code=course.code,
+                    waiting=obstacle if next_ms <= now_ms and not course.running_ms else "",
                 )
             )
         return rows
@@ -181,6 +190,7 @@ class Timekeeper:
         except BackupPeerError as exc:
             wait_s = min(SCHEDULE_RETRY_S * 2**course.failures, SCHEDULE_RETRY_MOST_S)
             course.failures, course.failure = min(course.failures + 1, 16), exc.message
+            course.code = int(exc.exit_code)
             course.failed_ms = self._vault.clock.now_ms()
             course.start_ms = course.failed_ms + int(1000 * wait_s * self._pick(1, _RETRY_SPREAD))
             _log.warning("scheduled backup failed", set=name, reason=exc.message)
