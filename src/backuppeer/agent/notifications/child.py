@@ -9,8 +9,8 @@ from it.
 import logging
 import re
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from types import ModuleType
 from typing import Final
 
@@ -22,20 +22,16 @@ from backuppeer.limits import NOTIFY_URLS
 _HTTP: Final = re.compile(r"\berror=([1-5][0-9]{2})\b")
 
 
+_heard: ContextVar[list[str]] = ContextVar("heard")
+"""The codes of the place that is being told: apprise hands the context on to threads of its own."""
+
+
 class _Codes(logging.Handler):
     """Hears the codes of HTTP answers in what apprise logs, and nothing else."""
 
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._heard: dict[int, str] = {}
-
     def emit(self, record: logging.LogRecord) -> None:
         if found := _HTTP.search(record.getMessage()):
-            self._heard[threading.get_ident()] = found[1]
-
-    def take(self) -> str:
-        """Return the code that this thread heard last, "" for none, and forget it."""
-        return self._heard.pop(threading.get_ident(), "")
+            _heard.get([]).append(found[1])
 
 
 def main() -> int:
@@ -47,17 +43,16 @@ def main() -> int:
     except ImportError:
         answers = [Answer(reason="apprise is not installed", is_missing=True) for _ in errand.urls]
     else:
-        codes = _Codes()
         log = logging.getLogger("apprise")
-        log.handlers, log.propagate = [codes], False
+        log.handlers, log.propagate = [_Codes(logging.WARNING)], False
         with ThreadPoolExecutor(NOTIFY_URLS) as threads:  # one that hangs holds up no other
-            answers = list(threads.map(lambda url: _go(apprise, codes, url, errand), errand.urls))
+            answers = list(threads.map(lambda url: _go(apprise, url, errand), errand.urls))
     answered.write(msgspec.json.encode(answers))
     answered.flush()
     return 0
 
 
-def _go(apprise: ModuleType, codes: _Codes, url: str, errand: Errand) -> Answer:
+def _go(apprise: ModuleType, url: str, errand: Errand) -> Answer:
     """Send to one place, or only look whether it can be understood."""
     asset = apprise.AppriseAsset(
         app_id="Backup Peer", app_desc="Backup Peer", app_url="", plugin_paths=[], async_mode=False
@@ -67,14 +62,14 @@ def _go(apprise: ModuleType, codes: _Codes, url: str, errand: Errand) -> Answer:
         return Answer(reason="it is no address of a service that apprise knows and can use here", is_wrong=True)
     if not errand.body:
         return Answer(is_sent=True)
-    codes.take()
+    codes = list[str]()
+    _heard.set(codes)
     notifier = apprise.Apprise(asset=asset)
     notifier.add(place)
     kind = apprise.NotifyType.WARNING if errand.is_trouble else apprise.NotifyType.INFO
     if notifier.notify(body=errand.body, title=errand.title, notify_type=kind, body_format=apprise.NotifyFormat.TEXT):
         return Answer(is_sent=True)
-    code = codes.take()
-    return Answer(reason=f"it answered with {code}" if code else "it was not reached, or did not take it")
+    return Answer(reason=f"it answered with {codes[-1]}" if codes else "it was not reached, or did not take it")
 
 
 if __name__ == "__main__":
