@@ -116,9 +116,7 @@ REPORT = Report(
     hosted_used_bytes=0,
     home_free_bytes=10**11,
     store_free_bytes=None,
-    attention=[
-        Attention(text="alice was caught on 2026-11-29: it signed wrong bytes " * 2, fix="`backup-peer repair`")
-    ],
+    attention=[Attention(text="alice was caught on 2026-11-29: it signed wrong bytes " * 2, fix="repair it")],
 )
 
 

@@ -5,11 +5,13 @@ Knows: what the owner's parts tell. Must not know: whether and how it is told. R
 """
 
 import shlex
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
 from backuppeer.agent.audits.auditor import Record
+from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.identity_alarms import list_alarms
 from backuppeer.agent.home.state import State
 from backuppeer.agent.notifications.trouble import Trouble
@@ -25,8 +27,9 @@ from backuppeer.agent.recovery.reminding import is_near_end, say_term
 from backuppeer.clock import HOUR_S, format_time
 from backuppeer.control.scheduling import OverdueSet, ScheduledSet
 from backuppeer.errors import BackupPeerError, ExitCode
-from backuppeer.limits import NOTIFY_FAILURES
+from backuppeer.limits import HOME_FULL_BYTES, HOME_LOW_BYTES, NOTIFY_FAILURES
 from backuppeer.proof.statements import Agreement, peek_statement
+from backuppeer.sizes import format_free
 from backuppeer.wire.messages import HeadIs
 
 _NEARLY_FULL_PERCENT: Final = 95
@@ -62,12 +65,12 @@ def find_overdue(rows: Iterable[OverdueSet]) -> Iterator[Trouble]:
     for row in rows:
         name = f"the set {row.set}" if row.set else "this machine"
         last = f"last on {row.last[:10]}" if row.last else "and never yet"
-        command = f"backup --set {shlex.quote(row.set)}" if row.set else "backup PATH"
+        typed = f"backup --set {shlex.quote(row.set)}" if row.set else "backup PATH"
         span = f"{row.days} days" if row.days != 1 else "a day"
         yield Trouble(
             key=f"overdue:{row.set}",
             text=f"{name} was not backed up for {span if row.days else 'hours'}, {last}",
-            fix=f"`backup-peer {command}` there makes a backup, or shows what stands in the way",
+            fix=f"`backup-peer {typed}` there makes a backup, or shows what stands in the way",
         )
 
 
@@ -118,6 +121,22 @@ def find_lacking(vault: Vault, state: State, sets: Sets) -> Iterator[Trouble]:
                 fix=f"`backup-peer peers resize {shlex.quote(name)} SIZE` there asks for more; `backup-peer forget` "
                 "and `backup-peer prune` make room",
             )
+
+
+def find_home_disk(home: Home) -> Iterator[Trouble]:
+    """Yield that the disk of the home is nearly full: then no backup can write down what it did."""
+    try:
+        free = shutil.disk_usage(home.path).free
+    except OSError:
+        return
+    if free < HOME_LOW_BYTES:
+        yield Trouble(
+            key="home-disk",
+            stage="full" if free < HOME_FULL_BYTES else "low",
+            text=f"the disk on which Backup Peer keeps its books has {format_free(free)} left",
+            fix="free some space there: without it backups end",
+            grace_s=HOUR_S,
+        )
 
 
 def find_endings(state: State, now_ms: int) -> Iterator[Trouble]:

@@ -5,6 +5,10 @@ Knows: which part to ask for which trouble. Must not know: what a trouble looks 
 
 import asyncio
 import socket
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import structlog
 
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.notifications.message import Message
@@ -15,30 +19,46 @@ from backuppeer.agent.overview.overdue import list_overdue
 from backuppeer.agent.overview.report import build_report
 from backuppeer.agent.overview.wording import write_letter
 from backuppeer.agent.owner.set_hosts import read_sets
+from backuppeer.errors import BackupPeerError
+
+_log = structlog.get_logger()
+_UNREADABLE: Final = Trouble(
+    key="unreadable",
+    text="a part of what this home keeps can't be read, so not all trouble is seen",
+    fix="`backup-peer doctor` there says what",
+)
 
 
 def list_troubles(agent: Agent) -> list[Trouble]:
-    """Return what stands now; reads disks, so in a thread.
-
-    Raises:
-        BackupPeerError: the state or the index can't be read.
-
-    """
+    """Return what stands now; reads disks, so in a thread."""
     parts, owner, host = agent.parts, agent.owner, agent.host
     state, vault = parts.state, owner.vault
-    return [
-        *owned.find_overdue(list_overdue(parts.home, state, vault)),
-        *owned.find_failing(owner.timekeeper.describe()),
-        *owned.find_doubts(state),
-        *owned.find_liars(owner.auditor.records(), state),
-        *owned.find_successors(vault, state, parts.sessions.all()),
-        *owned.find_lacking(vault, state, read_sets(parts.home)),
-        *owned.find_endings(state, parts.clock.now_ms()),
-        *hosted.find_deletions(host.sweeping, state),
-        *hosted.find_waived(host.waiving.waived),
-        *hosted.find_losses(host.scrubbing, state),
-        *hosted.find_disk(host.premises),
-    ]
+    return gather(
+        lambda: owned.find_overdue(list_overdue(parts.home, state, vault)),
+        lambda: owned.find_failing(owner.timekeeper.describe()),
+        lambda: owned.find_doubts(state),
+        lambda: owned.find_liars(owner.auditor.records(), state),
+        lambda: owned.find_successors(vault, state, parts.sessions.all()),
+        lambda: owned.find_lacking(vault, state, read_sets(parts.home)),
+        lambda: owned.find_endings(state, parts.clock.now_ms()),
+        lambda: owned.find_home_disk(parts.home),
+        lambda: hosted.find_deletions(host.sweeping, state),
+        lambda: hosted.find_waived(host.waiving.waived),
+        lambda: hosted.find_losses(host.scrubbing, state),
+        lambda: hosted.find_disk(host.premises),
+    )
+
+
+def gather(*finders: Callable[[], Iterable[Trouble]]) -> list[Trouble]:
+    """Return what all of them find; one that can't look is a trouble itself, and keeps nothing of the others back."""
+    found = list[Trouble]()
+    for find in finders:
+        try:
+            found += find()
+        except BackupPeerError as exc:
+            _log.warning("can't look for trouble", reason=exc.message)
+            found.append(_UNREADABLE)
+    return found
 
 
 def make_teller(agent: Agent) -> Teller:

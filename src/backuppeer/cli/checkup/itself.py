@@ -44,8 +44,8 @@ def describe_overdue(row: OverdueSet) -> str:
 
 def advise_overdue(row: OverdueSet) -> str:
     """Return what to do about it."""
-    command = f"backup --set {shlex.quote(row.set)}" if row.set else "backup PATH"
-    return f"`backup-peer {command}` shows what stands in the way"
+    typed = f"backup --set {shlex.quote(row.set)}" if row.set else "backup PATH"
+    return f"`backup-peer {typed}` shows what stands in the way"
 
 
 def judge_overdue(rows: Sequence[OverdueSet]) -> Iterator[Finding]:
