@@ -10,7 +10,7 @@ from backuppeer.control.api import Nothing
 from backuppeer.control.reporting import Report
 
 _HELP = (
-    "Show what the last seven days brought: backups, proofs, hosts, space, and what needs attention.\n\n"
+    "Show what the last seven days brought.\n\nBackups, proofs, hosts, space, and what needs attention. "
     "`config set notify.report weekly` sends it each week to the addresses of notify.urls."
 )
 

@@ -85,8 +85,8 @@ _TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "schedule": ScheduleSettings,
 }
 KEYS: Final = (
-    *("servers", "proxy", "region", "audits", "passphrase_command", "trust.share_receipts", "network.lan"),
-    *("notify.urls", "notify.after", "notify.report", "schedule.on_battery"),
+    *("servers", "proxy", "region", "audits", "passphrase_command", "schedule.on_battery"),
+    *("notify.urls", "notify.after", "notify.report", "trust.share_receipts", "network.lan"),
 )
 """What `config get` and `config set` are for; sets have verbs of their own."""
 
