@@ -11,7 +11,7 @@ def test_it_says_what_happened_and_what_to_do():
     assert message.title == "Backup Peer on attic: 1 trouble, 1 solved"
     assert message.body == (
         "Alice was caught on 2026-11-29.\n→ `backup-peer repair` there\n\nSolved: bob has lost 2 packs\n\n"
-        "`backup-peer status` on that machine has all of it."
+        "Commands are typed on that machine; `backup-peer status` there has all of it."
     )
 
 
@@ -26,6 +26,8 @@ def test_a_line_and_a_message_have_an_end():
     many = [Trouble(key=str(number), text="t" * 300, fix="f" * 300) for number in range(NOTIFY_LINES + 40)]
     message = write_message("attic", many, [trouble.text for trouble in many])
     assert len(message.body) <= NOTIFY_BODY_CHARS
-    assert message.body.endswith("\n\n…\n\n`backup-peer status` on that machine has all of it.")
+    assert message.body.endswith(
+        "\n\n…\n\nCommands are typed on that machine; `backup-peer status` there has all of it."
+    )
     few = write_message("attic", [Trouble(key=str(n), text="short") for n in range(NOTIFY_LINES + 2)], [])
     assert "… and 2 more." in few.body

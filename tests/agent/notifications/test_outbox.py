@@ -79,7 +79,7 @@ def test_what_does_not_come_is_said_by_the_name_of_the_service_alone():
     said = describe_outbox(waiting[:1], URLS)
     (one,) = said
     assert one == (
-        "a notification could not be sent to ntfy since 2027-01-15T08:00:00Z: it answered with 503; it is tried again. "
+        "a notification could not be sent to ntfy since 2027-01-15 08:00 UTC: it answered with 503; it is tried again. "
         "`backup-peer notify test` tries now"
     )
     assert describe_outbox(address(MESSAGE, URLS, NOW_MS, is_trouble=True), URLS) == []

@@ -10,6 +10,7 @@ from backuppeer.agent.home.state import State
 from backuppeer.agent.notifications import courier
 from backuppeer.agent.notifications.courier import Answer
 from backuppeer.agent.notifications.message import Message
+from backuppeer.agent.notifications.outbox import read_outbox
 from backuppeer.agent.notifications.teller import Teller, describe_unsent
 from backuppeer.agent.notifications.trouble import Trouble
 from backuppeer.limits import NOTIFY_RETRY_S
@@ -115,6 +116,38 @@ def test_one_place_that_is_away_keeps_nothing_from_the_others(machine, mailman, 
     machine.look(CAUGHT)
     machine.look(CAUGHT, later_s=10)
     assert [url for url, _, _ in mailman.sent] == ["json://there.example"]
+
+
+def test_what_waits_comes_in_its_order_as_soon_as_a_place_takes_anything_again(machine, mailman):
+    machine.set("json://there.example")
+    mailman.answer = Answer(reason="away")
+    for stage in range(4):
+        machine.look(Trouble(key="a", text="a", stage=str(stage)), Trouble(key=f"b{stage}", text="b"))
+    waiting = [each.message.title for each in read_outbox(machine.state)]
+    mailman.answer = Answer(is_sent=True)
+    assert machine.look(CAUGHT) == 5
+    assert [title for _, title, _ in mailman.sent] == [*waiting, "Backup Peer on attic: 1 trouble, 2 solved"]
+    assert read_outbox(machine.state) == []
+
+
+def test_a_message_that_a_place_never_takes_keeps_no_other_back_and_after_two_it_is_left(machine, monkeypatch):
+    tried = []
+
+    async def deliver(urls, message, *, is_trouble=True):
+        tried.append(message.body.partition(".")[0])
+        return [Answer(is_sent=message.body.startswith("Fine"), reason="too long")]
+
+    monkeypatch.setattr(courier, "deliver", deliver)
+    machine.set("json://there.example")
+    bad, fine = Trouble(key="bad", text="bad"), Trouble(key="fine", text="fine")
+    machine.look(bad)
+    machine.look(bad, fine)
+    assert tried == ["Bad", "Bad", "Fine"]
+    tried.clear()
+    for number in range(4):
+        machine.look(bad, fine, *(Trouble(key=str(n), text=f"worse {n}") for n in range(number + 1)))
+    assert tried[:2] == ["Bad", "Worse 0"]
+    assert len(tried) == 2 * 4
 
 
 def test_without_addresses_nothing_is_looked_for_or_remembered(machine, mailman):

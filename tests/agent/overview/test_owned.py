@@ -31,7 +31,7 @@ def test_a_backup_that_fails_is_told_after_so_many_tries_and_a_wrong_host_at_onc
     assert found.text == (
         "the backup of my photos failed 3 times in a row, last at 2026-11-29T03:00:00Z: no host was reached"
     )
-    assert found.fix == "`backup-peer backup --set 'my photos'` there shows what stands in the way"
+    assert found.fix == "`backup-peer backup --set 'my photos'` shows what stands in the way"
     (wrong,) = owned.find_failing([failing(1, ExitCode.INTEGRITY)])
     assert wrong.stage != found.stage
     assert "failed once" in wrong.text

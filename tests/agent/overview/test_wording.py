@@ -40,14 +40,14 @@ def test_it_says_what_was_backed_up_proven_kept_and_what_to_do():
             hosted_agreed_bytes=10**12,
             hosted_used_bytes=10**11,
             store_free_bytes=10**10,
-            attention=[Attention(text="bob was caught", fix="`backup-peer repair` there")],
+            attention=[Attention(text="bob was caught", fix="`backup-peer repair`")],
         )
     )
     assert letter.title == "Backup Peer on attic: the week to 2026-11-29"
     assert letter.body.splitlines()[:-2] == [
         "Needs attention:",
         "  bob was caught",
-        "  → `backup-peer repair` there",
+        "  → `backup-peer repair`",
         "",
         "Backed up:",
         "  photos: 7 snapshots this week, the newest of 2026-11-29 has 12.3 GB",

@@ -13,7 +13,7 @@ import msgspec
 from backuppeer.agent.notifications.trouble import Trouble
 from backuppeer.limits import NOTIFY_BODY_CHARS, NOTIFY_LINE_CHARS, NOTIFY_LINES
 
-_SEE: Final = "`backup-peer status` on that machine has all of it."
+_SEE: Final = "Commands are typed on that machine; `backup-peer status` there has all of it."
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,7 +36,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Messages that are due at one place, in their order."""
+    """What waits for one place, the oldest first."""
 
     url: str
     waiting: list[Waiting]
@@ -69,15 +69,11 @@ def address(message: Message, urls: Sequence[str], now_ms: int, *, is_trouble: b
 
 
 def plan_round(waiting: Sequence[Waiting], urls: Sequence[str], now_ms: int) -> tuple[list[Waiting], list[Round]]:
-    """Return what is still worth sending, and what of it is due at each place; what was for others is dropped."""
+    """Return what is still worth sending, and all of each place where something is due; the rest is dropped."""
     places = {digest_place(url): url for url in urls}
     kept = [each for each in waiting if each.place in places and now_ms - each.since_ms < 1000 * NOTIFY_KEPT_S]
-    rounds = [
-        Round(url, due)
-        for place, url in places.items()
-        if (due := [each for each in kept if each.place == place and _is_due(each, now_ms)])
-    ]
-    return kept, rounds
+    rounds = [Round(url, [each for each in kept if each.place == place]) for place, url in places.items()]
+    return kept, [found for found in rounds if any(_is_due(each, now_ms) for each in found.waiting)]
 
 
 def settle(each: Waiting, answer: Answer, now_ms: int) -> Waiting | None:
@@ -93,6 +89,11 @@ def settle(each: Waiting, answer: Answer, now_ms: int) -> Waiting | None:
     )
 
 
+def put_off(waiting: Sequence[Waiting], until_ms: int) -> list[Waiting]:
+    """Return messages that a place is not asked to take before that."""
+    return [msgspec.structs.replace(each, next_ms=until_ms) for each in waiting]
+
+
 def describe_outbox(waiting: Sequence[Waiting], urls: Sequence[str]) -> list[str]:
     """Return a sentence for each place that could not be told, for `status`."""
     names: Mapping[bytes, str] = {digest_place(url): name_service(url) for url in urls}
@@ -102,10 +103,14 @@ def describe_outbox(waiting: Sequence[Waiting], urls: Sequence[str]) -> list[str
         if late:
             count = f"{len(late)} notifications" if len(late) > 1 else "a notification"
             said.append(
-                f"{count} could not be sent to {name} since {format_time(late[0].since_ms)}: {late[-1].reason}; it is "
-                "tried again. `backup-peer notify test` tries now"
+                f"{count} could not be sent to {name} since {_write_minute(late[0].since_ms)}: {late[-1].reason}; it "
+                "is tried again. `backup-peer notify test` tries now"
             )
     return said
+
+
+def _write_minute(time_ms: int) -> str:
+    return f"{format_time(time_ms)[:16].replace('T', ' ')} UTC"
 
 
 def _is_due(each: Waiting, now_ms: int) -> bool:

@@ -24,6 +24,7 @@ from backuppeer.agent.notifications.outbox import (
     describe_outbox,
     keep_outbox,
     plan_round,
+    put_off,
     read_outbox,
     settle,
 )
@@ -36,6 +37,7 @@ _log = structlog.get_logger()
 _REPORTED = "notify.reported"
 _WEEK_MS = 7 * 86_400_000
 _TIME_BYTES = 8
+_MOST_FAILURES = 2
 Find = Callable[[], Awaitable[list[Trouble]]]
 Report = Callable[[], Awaitable[Message]]
 
@@ -108,13 +110,19 @@ class Teller:
         return sent
 
     async def _go_round(self, each: Round) -> list[Waiting]:
-        """Send what is due at one place until it takes one no more; return what is left to send."""
+        """Send what waits for one place; return what is left to send.
+
+        One that it takes never keeps the others back; a place that takes two of them not is away.
+        """
+        left = list[Waiting]()
         for number, one in enumerate(each.waiting):
             (answer,) = await courier.deliver([each.url], one.message, is_trouble=one.is_trouble)
-            if left := settle(one, answer, self._clock.now_ms()):
+            if failed := settle(one, answer, self._clock.now_ms()):
                 _log.warning("notification not sent", service=name_service(each.url), reason=answer.reason)
-                return [left, *each.waiting[number + 1 :]]
-        return []
+                left.append(failed)
+            if len(left) == _MOST_FAILURES:
+                return [*left, *put_off(each.waiting[number + 1 :], left[0].next_ms)]
+        return left
 
 
 def read_settings(home: Home) -> NotifySettings:

@@ -32,7 +32,7 @@ def find_deletions(sweeping: Sweeping, state: State) -> Iterator[Trouble]:
             key=f"deletion:{found.agreement.hex()}",
             stage=str(found.last),
             text=sweeping.alarms.say(state, found),
-            fix="`backup-peer status --seen` there when you have taken note",
+            fix="`backup-peer status --seen` when you have taken note",
         )
 
 
@@ -42,7 +42,7 @@ def find_waived(waived: Waived) -> Iterator[Trouble]:
         yield Trouble(
             key=f"waived:{digest_text(text)}",
             text=text,
-            fix="`backup-peer status --seen` there when you have taken note",
+            fix="`backup-peer status --seen` when you have taken note",
         )
 
 
@@ -64,7 +64,7 @@ def find_disk(premises: Premises) -> Iterator[Trouble]:
         yield Trouble(
             key="store",
             text="the disk with what you keep for others is away or can't be used: their backups and restores wait",
-            fix="plug it in and mount it, or see `backup-peer doctor` there",
+            fix="plug it in and mount it, or see `backup-peer doctor`",
             grace_s=HOUR_S,
         )
         return
@@ -75,7 +75,7 @@ def find_disk(premises: Premises) -> Iterator[Trouble]:
             key="store-disk",
             stage="full" if is_full else "low",
             text=f"the disk with what you keep for others has {format_free(free)} left: {then}",
-            fix="free some space there, or `backup-peer host --move-store DIR` to a larger disk",
+            fix="free some space, or `backup-peer host --move-store DIR` to a larger disk",
         )
 
 

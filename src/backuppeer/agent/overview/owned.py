@@ -44,7 +44,7 @@ _WHY: Final = {
     ExitCode.NO_SIGNALING: "no signaling server was reached",
     ExitCode.INTEGRITY: "something was wrong, missing or rolled back",
 }
-_BACK: Final = "if that was not you, see docs/recovery.md; `backup-peer status` there says more"
+_BACK: Final = "if that was not you, see docs/recovery.md; `backup-peer status` says more"
 
 
 def find_failing(rows: Iterable[ScheduledSet]) -> Iterator[Trouble]:
@@ -56,7 +56,7 @@ def find_failing(rows: Iterable[ScheduledSet]) -> Iterator[Trouble]:
                 stage=str(row.code),
                 text=f"the backup of {row.set} failed {_times(row.failures)}, last at {row.failed}: "
                 f"{_WHY.get(ExitCode(row.code), 'something went wrong on that machine')}",
-                fix=f"`backup-peer backup --set {shlex.quote(row.set)}` there shows what stands in the way",
+                fix=f"`backup-peer backup --set {shlex.quote(row.set)}` shows what stands in the way",
             )
 
 
@@ -70,7 +70,7 @@ def find_overdue(rows: Iterable[OverdueSet]) -> Iterator[Trouble]:
         yield Trouble(
             key=f"overdue:{row.set}",
             text=f"{name} was not backed up for {span if row.days else 'hours'}, {last}",
-            fix=f"`backup-peer {typed}` there makes a backup, or shows what stands in the way",
+            fix=f"`backup-peer {typed}` makes a backup, or shows what stands in the way",
         )
 
 
@@ -83,14 +83,14 @@ def find_liars(records: Iterable[Record], state: State) -> Iterator[Trouble]:
                 key=f"caught:{record.host.hex()}",
                 stage=str(record.account.fault_ms),
                 text=f"{name} was caught on {format_time(record.account.fault_ms)[:10]}: {record.account.fault}",
-                fix="`backup-peer repair` there brings what it lacks to others; it gets nothing new meanwhile",
+                fix="`backup-peer repair` brings what it lacks to others; it gets nothing new meanwhile",
             )
         elif record.spoiled:
             yield Trouble(
                 key=f"lost:{record.host.hex()}",
                 stage=str(record.spoiled.bit_length()),
                 text=f"{name} has lost or damaged {record.spoiled} {'packs' if record.spoiled > 1 else 'pack'}",
-                fix="`backup-peer repair` there sends them again, or to others",
+                fix="`backup-peer repair` sends them again, or to others",
             )
 
 
@@ -107,7 +107,7 @@ def find_lacking(vault: Vault, state: State, sets: Sets) -> Iterator[Trouble]:
             key="copies",
             stage=str(len(keepers)),
             text=f"the backups are whole {have}",
-            fix="`backup-peer backup` there brings hosts up that lack something; `backup-peer browse` finds another",
+            fix="`backup-peer backup` brings hosts up that lack something; `backup-peer browse` finds another",
             grace_s=_COPIES_GRACE_S,
         )
     for agreement, host, signed in state.agreements():
@@ -118,7 +118,7 @@ def find_lacking(vault: Vault, state: State, sets: Sets) -> Iterator[Trouble]:
             yield Trouble(
                 key=f"room:{agreement.hex()}",
                 text=f"the space that {name} gives you is nearly full",
-                fix=f"`backup-peer peers resize {shlex.quote(name)} SIZE` there asks for more; `backup-peer forget` "
+                fix=f"`backup-peer peers resize {shlex.quote(name)} SIZE` asks for more; `backup-peer forget` "
                 "and `backup-peer prune` make room",
             )
 
@@ -134,7 +134,7 @@ def find_home_disk(home: Home) -> Iterator[Trouble]:
             key="home-disk",
             stage="full" if free < HOME_FULL_BYTES else "low",
             text=f"the disk on which Backup Peer keeps its books has {format_free(free)} left",
-            fix="free some space there: without it backups end",
+            fix="free some space: without it backups end",
             grace_s=HOUR_S,
         )
 
@@ -149,14 +149,14 @@ def find_endings(state: State, now_ms: int) -> Iterator[Trouble]:
                 key=f"ending:{agreement.hex()}",
                 stage=str(ending.until_ms),
                 text=f"{name} ends its agreement: it keeps all until {format_time(ending.until_ms)[:10]} at least",
-                fix="have your backups elsewhere by then: `backup-peer browse` there finds a host",
+                fix="have your backups elsewhere by then: `backup-peer browse` finds a host",
             )
         elif ending is None and is_near_end(terms, now_ms):
             yield Trouble(
                 key=f"term:{agreement.hex()}",
                 stage=str(terms.revision),
                 text=say_term(terms, name, now_ms),
-                fix=f"`backup-peer peers renew {shlex.quote(name)}` there",
+                fix=f"`backup-peer peers renew {shlex.quote(name)}`",
             )
 
 
@@ -184,7 +184,7 @@ def find_successors(vault: Vault, state: State, sessions: Sequence[Session]) -> 
                 key="newer-head",
                 text=f"{names[0]} knows of newer backups than this machine: it was set back to an older state, or "
                 "another one makes them, too",
-                fix=f"`backup-peer backup` there takes over what hosts know; {_BACK}",
+                fix=f"`backup-peer backup` takes over what hosts know; {_BACK}",
                 grace_s=HOUR_S,
             )
 

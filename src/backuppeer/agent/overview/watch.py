@@ -25,7 +25,7 @@ _log = structlog.get_logger()
 _UNREADABLE: Final = Trouble(
     key="unreadable",
     text="a part of what this home keeps can't be read, so not all trouble is seen",
-    fix="`backup-peer doctor` there says what",
+    fix="`backup-peer doctor` says what",
 )
 
 
