@@ -16,6 +16,8 @@ NOTIFY_FAILURES: Final = 3
 """So many tries of a scheduled backup fail in a row before it is told: half an hour, so a host that restarts is not."""
 NOTIFY_AGAIN_S: Final = 7 * 86_400
 """What goes on is told again after so long."""
+NOTIFY_CALM_S: Final = 3_600
+"""A trouble has to be gone for so long before it is told as solved: failures are counted anew when the agent starts."""
 NOTIFY_KNOWN: Final = 500
 """Troubles that are remembered as told; beyond, the oldest are told anew."""
 NOTIFY_PER_DAY: Final = 12

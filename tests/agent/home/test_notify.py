@@ -2,8 +2,9 @@
 
 import pytest
 
-from backuppeer.agent.home.config import Config, change_config, parse_config, value_of
+from backuppeer.agent.home.config import DEFAULTS, Config, change_config, parse_config, value_of
 from backuppeer.agent.home.notify import NotifySettings, mask_urls
+from backuppeer.clock import parse_duration
 from backuppeer.errors import UserError
 from backuppeer.limits import NOTIFY_AFTER_LEAST_S, NOTIFY_AFTER_S, NOTIFY_URL_CHARS, NOTIFY_URLS
 
@@ -25,7 +26,7 @@ def test_keys_of_one_table_leave_each_other_alone_and_the_last_takes_the_table_a
     config = change_config(config, "notify.urls", "")
     assert (config.notify.urls, config.notify.after) == (None, "5d")
     assert change_config(config, "notify.after", "").notify is None
-    assert NotifySettings().after_s == NOTIFY_AFTER_S
+    assert NotifySettings().after_s == NOTIFY_AFTER_S == parse_duration(DEFAULTS["notify.after"])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from backuppeer.agent.home.state import State
 from backuppeer.agent.notifications.book import Book, keep_book, plan_telling, read_book
 from backuppeer.agent.notifications.trouble import Trouble
-from backuppeer.limits import NOTIFY_AGAIN_S, NOTIFY_KNOWN, NOTIFY_PER_DAY
+from backuppeer.limits import NOTIFY_AGAIN_S, NOTIFY_CALM_S, NOTIFY_KNOWN, NOTIFY_PER_DAY
 
 NOW_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000
@@ -37,8 +37,18 @@ def diary():
 def test_a_trouble_is_told_once_and_its_end_once(diary):
     assert diary.tell(trouble()) == (["caught:alice"], [])
     assert diary.tell(trouble()) == ([], [])
-    assert diary.tell() == ([], ["text of caught:alice"])
     assert diary.tell() == ([], [])
+    assert diary.tell(after_ms=1000 * NOTIFY_CALM_S) == ([], ["text of caught:alice"])
+    assert diary.tell() == ([], [])
+
+
+def test_one_that_is_gone_for_a_moment_is_neither_solved_nor_told_again(diary):
+    diary.tell(trouble())
+    assert diary.tell() == ([], [])
+    assert diary.tell(after_ms=1000 * NOTIFY_CALM_S - 1) == ([], [])
+    assert diary.tell(trouble(), after_ms=1) == ([], [])
+    assert diary.tell() == ([], [])
+    assert diary.tell(after_ms=1000 * NOTIFY_CALM_S) == ([], ["text of caught:alice"])
 
 
 def test_it_is_told_again_when_it_changes_and_after_a_week(diary):
@@ -61,6 +71,7 @@ def test_beyond_so_many_a_day_trouble_waits_and_is_told_together(diary):
     for number in range(NOTIFY_PER_DAY):
         assert diary.tell(trouble(stage=str(number)), after_ms=1000) == (["caught:alice"], [])
     assert diary.tell(trouble("a"), trouble("b"), after_ms=1000) == ([], [])
+    assert diary.tell(trouble("a"), trouble("b"), after_ms=2 * HOUR_MS) == ([], []), "the solved one waits, too"
     new, solved = diary.tell(trouble("a"), trouble("b"), after_ms=25 * HOUR_MS)
     assert (new, solved) == (["a", "b"], ["text of caught:alice"])
 
@@ -71,7 +82,10 @@ def test_a_clock_that_was_ahead_silences_nothing(diary):
     diary.now_ms = NOW_MS
     assert diary.tell(trouble()) == ([], [])
     assert diary.tell(trouble(), after_ms=1000 * NOTIFY_AGAIN_S) == (["caught:alice"], [])
-    assert diary.tell(trouble("other")) == (["other"], ["text of caught:alice"])
+    assert diary.tell(trouble("other")) == (["other"], [])
+    diary.now_ms -= 2 * HOUR_MS
+    assert diary.tell(trouble("other"), after_ms=0) == ([], [])
+    assert diary.tell(trouble("other"), after_ms=HOUR_MS) == ([], ["text of caught:alice"])
 
 
 def test_no_more_are_remembered_than_so_many(diary):

@@ -7,13 +7,14 @@ import pytest
 from agent.loops import SetClock
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.state import State
-from backuppeer.agent.notifications import courier
+from backuppeer.agent.notifications import courier, teller
 from backuppeer.agent.notifications.courier import Answer
 from backuppeer.agent.notifications.message import Message
 from backuppeer.agent.notifications.outbox import read_outbox
 from backuppeer.agent.notifications.teller import Teller, describe_unsent
 from backuppeer.agent.notifications.trouble import Trouble
-from backuppeer.limits import NOTIFY_RETRY_S
+from backuppeer.errors import DamagedStateError
+from backuppeer.limits import NOTIFY_CALM_S, NOTIFY_RETRY_S
 
 CAUGHT = Trouble(key="caught:a", text="alice was caught", fix="`backup-peer repair` there")
 DAY_MS = 86_400_000
@@ -82,7 +83,8 @@ def test_trouble_and_its_end_are_told_once_each_whatever_restarts(machine, mailm
     assert machine.look(CAUGHT, later_s=600) == 0
     machine.restart()
     assert machine.look(CAUGHT, later_s=600) == 0
-    assert machine.look(later_s=600) == 1
+    assert machine.look(later_s=600) == 0
+    assert machine.look(later_s=NOTIFY_CALM_S) == 1
     assert mailman.sent == [
         ("json://there.example", "Backup Peer on attic: 1 trouble", True),
         ("json://there.example", "Backup Peer on attic: 1 solved", False),
@@ -122,11 +124,11 @@ def test_what_waits_comes_in_its_order_as_soon_as_a_place_takes_anything_again(m
     machine.set("json://there.example")
     mailman.answer = Answer(reason="away")
     for stage in range(4):
-        machine.look(Trouble(key="a", text="a", stage=str(stage)), Trouble(key=f"b{stage}", text="b"))
+        machine.look(Trouble(key="a", text="a", stage=str(stage)))
     waiting = [each.message.title for each in read_outbox(machine.state)]
     mailman.answer = Answer(is_sent=True)
     assert machine.look(CAUGHT) == 5
-    assert [title for _, title, _ in mailman.sent] == [*waiting, "Backup Peer on attic: 1 trouble, 2 solved"]
+    assert [title for _, title, _ in mailman.sent] == [*waiting, "Backup Peer on attic: 1 trouble"]
     assert read_outbox(machine.state) == []
 
 
@@ -174,6 +176,29 @@ def test_a_clock_that_is_put_back_begins_the_week_anew(machine, mailman):
     machine.clock.ms -= 400 * DAY_MS
     assert machine.look() == 0
     assert machine.look(later_s=7 * 86_400) == 1
+
+
+def test_it_looks_again_and_again_also_after_a_look_that_failed(machine, monkeypatch):
+    monkeypatch.setattr(teller, "NOTIFY_LOOK_S", 0)
+    machine.set("json://there.example")
+
+    async def scenario():
+        looked = asyncio.Event()
+        failures = [DamagedStateError("broken"), OSError("broken")]
+
+        async def find():
+            if failures:
+                raise failures.pop()
+            looked.set()
+            return []
+
+        machine.teller._find = find
+        running = asyncio.create_task(machine.teller.run())
+        await asyncio.wait_for(looked.wait(), 10)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(scenario())
 
 
 def test_without_apprise_status_says_what_is_missing(machine, monkeypatch):

@@ -12,24 +12,25 @@ import msgspec
 
 from backuppeer.agent.home.state import State
 from backuppeer.agent.notifications.trouble import Trouble
-from backuppeer.limits import NOTIFY_AGAIN_S, NOTIFY_KNOWN, NOTIFY_PER_DAY
+from backuppeer.limits import NOTIFY_AGAIN_S, NOTIFY_CALM_S, NOTIFY_KNOWN, NOTIFY_PER_DAY
 
 _KEPT: Final = "notify.told"
 _DAY_MS: Final = 86_400_000
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One trouble that stands: since when, when it was told last (0: not yet), and what was told."""
+    """One trouble: since when it stands, when it was told last (0: not yet) and how, and since when it is gone."""
 
     key: str
     since_ms: int
     told_ms: int = 0
     stage: str = ""
     text: str = ""
+    gone_ms: int = 0
 
 
 class Book(msgspec.Struct, frozen=True, kw_only=True):
-    """All troubles that stand, and when notifications of the last day went out."""
+    """All troubles that stand or were told and not taken back, and when notifications of the last day went out."""
 
     entries: list[Entry] = []
     sent_ms: list[int] = []
@@ -54,15 +55,15 @@ def plan_telling(found: Iterable[Trouble], book: Book, now_ms: int) -> Plan:
     standing = {trouble.key: trouble for trouble in found}
     entries, new = list[Entry](), list[Trouble]()
     for key, trouble in standing.items():
-        entry = known.get(key) or Entry(key=key, since_ms=now_ms)
+        entry = msgspec.structs.replace(known.get(key) or Entry(key=key, since_ms=now_ms), gone_ms=0)
         if may_tell and _is_due(trouble, entry, now_ms):
             new.append(trouble)
             entry = msgspec.structs.replace(entry, told_ms=now_ms, stage=trouble.stage, text=trouble.text)
         entries.append(entry)
-    over = [entry for key, entry in known.items() if key not in standing and entry.told_ms]
-    solved = [entry.text for entry in over] if may_tell else []
-    if not may_tell:
-        entries += over
+    gone = [_leave(entry, now_ms) for key, entry in known.items() if key not in standing and entry.told_ms]
+    over = [entry for entry in gone if may_tell and now_ms - entry.gone_ms >= 1000 * NOTIFY_CALM_S]
+    entries += [entry for entry in gone if entry not in over]
+    solved = [entry.text for entry in over]
     if new or solved:
         sent_ms.append(now_ms)
     return Plan(Book(entries=entries[-NOTIFY_KNOWN:], sent_ms=sent_ms), new, solved)
@@ -85,6 +86,10 @@ def _is_due(trouble: Trouble, entry: Entry, now_ms: int) -> bool:
     if not entry.told_ms:
         return now_ms - entry.since_ms >= 1000 * trouble.grace_s
     return trouble.stage != entry.stage or now_ms - entry.told_ms >= 1000 * NOTIFY_AGAIN_S
+
+
+def _leave(entry: Entry, now_ms: int) -> Entry:
+    return msgspec.structs.replace(entry, gone_ms=min(entry.gone_ms or now_ms, now_ms))
 
 
 def _bring_back(entry: Entry, now_ms: int) -> Entry:
