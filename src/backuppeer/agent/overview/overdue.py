@@ -40,6 +40,9 @@ def list_overdue(home: Home, state: State, vault: Vault) -> list[OverdueSet]:
     """Return the sets of this home for which there is an alarm; none in a home that makes no backups."""
     try:
         config = read_config(home)
+        settings = config.notify or NotifySettings()
+        if settings.after is None and not any(kept.schedule for kept in config.sets.values()):
+            return []  # nothing can be overdue: no list of snapshots is read for that
         if vault.is_unrecovered or not vault.writer.may_write or not (config.sets or vault.exists_repository):
             return []
         now_ms = vault.clock.now_ms()
@@ -47,7 +50,7 @@ def list_overdue(home: Home, state: State, vault: Vault) -> list[OverdueSet]:
         seen = _see(state, config.sets, now_ms)
     except BackupPeerError:
         return []  # what can't be read is told by itself
-    return plan_overdue(config.sets, config.notify or NotifySettings(), Made(newest, seen), now_ms)
+    return plan_overdue(config.sets, settings, Made(newest, seen), now_ms)
 
 
 def plan_overdue(sets: Mapping[str, BackupSet], settings: NotifySettings, made: Made, now_ms: int) -> list[OverdueSet]:
