@@ -55,6 +55,12 @@ def test_a_person_types_one_address_a_line_and_ends_with_an_empty_one(home, caps
     assert "address, such as ntfy://ntfy.sh/TOPIC:" in seen.getvalue()
 
 
+def test_what_was_typed_into_the_command_is_said_to_stand_in_the_history(home, capsys, monkeypatch, apprise):
+    assert "your shell's history" in run(capsys, "config", "set", "notify.urls", SECRET)[2]
+    monkeypatch.setattr("sys.stdin", FakePipe(SECRET))
+    assert "history" not in run(capsys, "config", "set", "notify.urls", "-")[2]
+
+
 def test_no_more_is_read_than_addresses_may_have(home, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", FakePipe("x" * (NOTIFY_URL_CHARS + 2) * NOTIFY_URLS * 10))
     code, _, err = run(capsys, "config", "set", "notify.urls", "-")

@@ -74,6 +74,10 @@ def _change_urls(context: Context, value: str) -> Config:
     changed = change_config(read_config(context.home), _URLS, text)
     if changed.notify is not None and changed.notify.urls:
         check(context.screen, changed.notify.urls)
+        if value != "-":
+            context.screen.note(
+                "the addresses, and passwords in them, stand in your shell's history: `-` asks for them"
+            )
     return changed
 
 
