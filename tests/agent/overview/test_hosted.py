@@ -1,12 +1,15 @@
 """What a host is told of: mass deletions, its disk, what it lost."""
 
+import asyncio
 import shutil
 from types import SimpleNamespace
 
 import pytest
 
 from agent.host.test_removals_over_the_wire import delete_directly
+from agent.host.test_scrubbing import scenario_of, scrubbing_of
 from backuppeer.agent.host.sweeping import Sweeping
+from backuppeer.agent.host.waived import Deed, Word
 from backuppeer.agent.overview import hosted
 from backuppeer.limits import FREE_DISK_FLOOR_BYTES
 
@@ -48,3 +51,27 @@ def test_a_store_that_is_away_is_told_after_an_hour_and_names_no_folder(house, t
 def test_a_sentence_that_counts_on_stays_the_same_trouble():
     assert hosted.digest_text("3 packs lost on 2026-11-29") == hosted.digest_text("17 packs lost on 2026-12-01")
     assert hosted.digest_text("3 packs of bob") != hosted.digest_text("3 packs of alice")
+
+
+def test_what_an_owner_had_erased_at_once_is_told_until_it_was_seen(house, owner):
+    agreement, waived = owner.agree_with(house), house.waiving.waived
+    house.state.call(owner.peer, "bob", 1)
+    waived.add(Word(owner=owner.peer, agreement=agreement, deed=Deed.PURGED, time_ms=0, size_bytes=7))
+    (found,) = hosted.find_waived(waived)
+    assert found.text.startswith("bob had its deleted data (7 B) erased at once")
+    waived.see()
+    assert list(hosted.find_waived(waived)) == []
+
+
+def test_what_the_own_disk_lost_is_told_once_however_it_grows(house, owner):
+    scrubbing = scrubbing_of(house)
+
+    async def act(deal, stored):
+        deal.damage(stored)
+        await asyncio.to_thread(scrubbing.look)
+
+    assert list(hosted.find_losses(scrubbing, house.state)) == []
+    scenario_of(house, owner, act)
+    (found,) = hosted.find_losses(scrubbing, house.state)
+    assert found.text.startswith("1 pack is lost or damaged")
+    assert str(house.premises.directory) not in found.text

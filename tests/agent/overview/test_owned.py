@@ -2,14 +2,18 @@
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from agent.owner.test_writer import grant, keys_of
 from agent.watches import watching
 from backuppeer.agent.home.deeds import Heard
 from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.home.sets import BackupSet
+from backuppeer.agent.home.state import State
 from backuppeer.agent.overview import owned
+from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.misbinding import raise_alarm, see
 from backuppeer.control.scheduling import ScheduledSet
 from backuppeer.errors import ExitCode
@@ -131,3 +135,18 @@ def test_hosts_that_know_newer_backups_than_this_home_are_told(house, owner, tre
             assert found == (["newer-head"] if is_newer else [])
 
     asyncio.run(scenario())
+
+
+def test_a_home_that_was_taken_over_is_told_and_one_that_never_wrote_is_not(tmp_path):
+    state = State(tmp_path / "state.db")
+
+    def find(own):
+        vault = SimpleNamespace(writer=Writer(state, keys_of(own)), exists_repository=False)
+        return [found.text for found in owned.find_successors(vault, state, [])]
+
+    assert find(grant(1, 0)) == []
+    Writer(state, keys_of(grant(1, 0))).see(grant(2, 1))
+    (said,) = find(grant(1, 0))
+    assert said.startswith("taken over: since 1970-01-02 another machine with your words makes these backups")
+    assert find(b"") == []
+    state.close()
