@@ -14,6 +14,8 @@ NOTIFY_AFTER_S: Final = 3 * 86_400
 NOTIFY_AFTER_LEAST_S: Final = 3_600
 NOTIFY_FAILURES: Final = 3
 """So many tries of a scheduled backup fail in a row before it is told: half an hour, so a host that restarts is not."""
+NOTIFY_AWAY_S: Final = 3 * 86_400
+"""A host that was not met for so long is told of; the weekend of a machine at work is not."""
 NOTIFY_AGAIN_S: Final = 7 * 86_400
 """What goes on is told again after so long."""
 NOTIFY_CALM_S: Final = 3_600

@@ -17,7 +17,7 @@ from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.misbinding import raise_alarm, see
 from backuppeer.control.scheduling import ScheduledSet
 from backuppeer.errors import ExitCode
-from backuppeer.limits import NOTIFY_FAILURES
+from backuppeer.limits import NOTIFY_AWAY_S, NOTIFY_FAILURES
 from backuppeer.proof.notices import Notice, sign_notice
 from backuppeer.proof.revisions import end_ms
 from backuppeer.proof.statements import Agreement, peek_statement
@@ -108,6 +108,18 @@ def test_an_agreement_whose_term_is_nearly_over_is_told_and_no_other(house, owne
         list(owned.find_endings(owner.state, end_ms(peek_statement(Agreement, owner.state.agreements()[0][2])) - 10**9))
         == []
     )
+
+
+def test_a_host_that_was_not_met_for_days_is_told_unless_it_is_there_now(house, owner):
+    owner.agree_with(house)
+    now_ms = 1_800_000_000_000
+    assert list(owned.find_away(owner.state, (), now_ms)) == [], "it was never met, as far as is known"
+    owner.state.meet(house.peer, now_ms)
+    assert list(owned.find_away(owner.state, (), now_ms + 1000 * NOTIFY_AWAY_S - 1)) == []
+    (found,) = owned.find_away(owner.state, (), now_ms + 1000 * NOTIFY_AWAY_S)
+    assert "was not there since 2027-01-15" in found.text
+    assert found.grace_s > 0
+    assert list(owned.find_away(owner.state, {house.peer}, now_ms + 1000 * NOTIFY_AWAY_S)) == []
 
 
 def test_an_alarm_about_who_is_who_is_told_until_it_was_seen_on_the_machine(house, owner):

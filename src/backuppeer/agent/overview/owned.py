@@ -6,7 +6,7 @@ Knows: what the owner's parts tell. Must not know: whether and how it is told. R
 
 import shlex
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -27,7 +27,8 @@ from backuppeer.agent.recovery.reminding import is_near_end, say_term
 from backuppeer.clock import HOUR_S, format_time
 from backuppeer.control.scheduling import OverdueSet, ScheduledSet
 from backuppeer.errors import BackupPeerError, ExitCode
-from backuppeer.limits import HOME_FULL_BYTES, HOME_LOW_BYTES, NOTIFY_FAILURES
+from backuppeer.ids import PeerId
+from backuppeer.limits import HOME_FULL_BYTES, HOME_LOW_BYTES, NOTIFY_AWAY_S, NOTIFY_FAILURES
 from backuppeer.proof.statements import Agreement, peek_statement
 from backuppeer.sizes import format_free
 from backuppeer.wire.messages import HeadIs
@@ -35,6 +36,8 @@ from backuppeer.wire.messages import HeadIs
 _NEARLY_FULL_PERCENT: Final = 95
 _COPIES_GRACE_S: Final = 6 * HOUR_S
 """A host that was just agreed with, or is being brought up, lacks much for a while."""
+_AWAY_GRACE_S: Final = 12 * HOUR_S
+"""After this machine itself was off for days, there is time to meet them all."""
 _AT_ONCE: Final = frozenset({ExitCode.AUTHENTICATION, ExitCode.INTEGRITY})
 _WHY: Final = {
     ExitCode.INCOMPLETE: "not all of it reached the hosts",
@@ -157,6 +160,21 @@ def find_endings(state: State, now_ms: int) -> Iterator[Trouble]:
                 stage=str(terms.revision),
                 text=say_term(terms, name, now_ms),
                 fix=f"`backup-peer peers renew {shlex.quote(name)}`",
+            )
+
+
+def find_away(state: State, met: Collection[PeerId], now_ms: int) -> Iterator[Trouble]:
+    """Yield hosts that were not met for long. met: those in session now."""
+    for agreement, host, _ in state.agreements():
+        record = state.peer(host)
+        seen_ms = record.last_seen_ms if record is not None else 0
+        if seen_ms and host not in met and now_ms - seen_ms >= 1000 * NOTIFY_AWAY_S:
+            name = name_of(state, host)
+            yield Trouble(
+                key=f"away:{agreement.hex()}",
+                text=f"{name} was not there since {format_time(seen_ms)[:10]}: nothing is backed up to it meanwhile",
+                fix=f"ask its person; `backup-peer peers show {shlex.quote(name)}` says more",
+                grace_s=_AWAY_GRACE_S,
             )
 
 

@@ -41,6 +41,7 @@ def list_troubles(agent: Agent) -> list[Trouble]:
         lambda: owned.find_successors(vault, state, parts.sessions.all()),
         lambda: owned.find_lacking(vault, state, read_sets(parts.home)),
         lambda: owned.find_endings(state, parts.clock.now_ms()),
+        lambda: owned.find_away(state, {session.peer for session in parts.sessions.all()}, parts.clock.now_ms()),
         lambda: owned.find_home_disk(parts.home),
         lambda: hosted.find_deletions(host.sweeping, state),
         lambda: hosted.find_waived(host.waiving.waived),
