@@ -70,6 +70,8 @@ VERBS: Final = {
     "cancel": Verb("cancel", "backup-peer cancel 3"),
     "reputation": Verb("reputation", "backup-peer reputation explain alice"),
     "status": Verb("status", "backup-peer status"),
+    "report": Verb("report", "backup-peer report"),
+    "notify": Verb("notify", "backup-peer notify test"),
     "doctor": Verb("doctor", "backup-peer doctor"),
     "passphrase": Verb("passphrase", "backup-peer passphrase set"),
     "kit": Verb("kit", "backup-peer kit --to kit.html"),

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from backuppeer.cli.caps import describe_caps
+from backuppeer.cli.checkup.itself import advise_overdue, describe_overdue
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.job_words import describe_live
 from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment, say_later, shorten_id
@@ -47,6 +48,9 @@ def status(
         return 0
     for line in _describe(context.screen, result):
         context.screen.line(line, hang=_LABEL + 2)
+    for overdue in result.overdue:
+        label = context.screen.paint("alarm:", RED)
+        context.screen.line(f"{label} {describe_overdue(overdue)}; {advise_overdue(overdue)}", hang=6)
     for line in _describe_waiting(result):
         context.screen.line(line, hang=2)
     for note in result.notes:
@@ -156,6 +160,9 @@ def _describe_schedule(screen: Screen, kept: ScheduledSet) -> str:
     if kept.failure:
         failed = f"the try at {format_moment(kept.failed)} failed: {escape_line(kept.failure)}"
         return f"{screen.paint('✗', RED)} {kept.set}: {last}; {failed}; {following}"
+    if kept.waiting:
+        waits = f"{last}{', which is late' if kept.late else ''}; due, and waits: {escape_line(kept.waiting)}"
+        return f"{screen.paint('!', YELLOW)} {kept.set}: {waits}"
     sign = screen.paint("!", YELLOW) if kept.late else screen.paint("✓", GREEN) if kept.last else "·"
     return f"{sign} {kept.set}: {last}{', which is late' if kept.late else ''}; {following}"
 

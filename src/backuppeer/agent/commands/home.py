@@ -23,6 +23,8 @@ from backuppeer.agent.home.identity_alarms import differed_as
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
 from backuppeer.agent.home.state import State
 from backuppeer.agent.jobs.audit import describe_all
+from backuppeer.agent.notifications.teller import describe_unsent
+from backuppeer.agent.overview.overdue import list_overdue
 from backuppeer.agent.owner.announcing import describe_seen, describe_waiting
 from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.owner.lagging import describe_lacking
@@ -47,6 +49,7 @@ from backuppeer.control.api import (
     PingResult,
     StatusResult,
 )
+from backuppeer.control.scheduling import OverdueSet
 from backuppeer.control.stopping import StopResult
 from backuppeer.errors import BackupPeerError, UserError
 from backuppeer.ids import PeerId, format_peer_id
@@ -88,6 +91,7 @@ class HomeCommands:
             storing=storing_state(self._agent),
             audits=describe_all(self._agent.owner.vault, self._agent.owner.auditor),
             relayed=sum(s.connection.path().kind is PathKind.RELAYED for s in self._parts.sessions.all()),
+            overdue=await asyncio.to_thread(self._list_overdue),
             scheduled=await asyncio.to_thread(self._agent.owner.timekeeper.describe),
             pruned=self._agent.owner.timekeeper.housekeeping.describe(),
             network=describe_network(self._parts.relays.nat, self._parts.relays.home),
@@ -95,6 +99,9 @@ class HomeCommands:
             jobs=self._agent.board.live(),
             caps=[describe_cap(cap) for cap in self._parts.sessions.rates.list_caps()],
         )
+
+    def _list_overdue(self) -> list[OverdueSet]:
+        return list_overdue(self._parts.home, self._parts.state, self._agent.owner.vault)
 
     def _lan_state(self) -> LanState:
         neighbours = self._agent.owner.market.neighbours
@@ -172,7 +179,7 @@ class HomeCommands:
         notes += describe_endings(state)
         notes += describe_lacking(vault, state, read_sets(self._parts.home))
         notes += remind_of_terms(state, self._parts.clock.now_ms())
-        notes += here.reciprocity.describe()
+        notes += here.reciprocity.describe() + describe_unsent(self._parts.home, state)
         has_copies = vault.repository_id is not None and bool(vault.repository.index.snapshots())
         kit = remind_of_kit(state, self._parts.clock.now_ms()) if has_copies else ""
         notes += [kit] if kit else []

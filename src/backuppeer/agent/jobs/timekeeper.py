@@ -59,6 +59,7 @@ class _Course:
     """When it ran last; 0: never, so it is due at once."""
     start_ms: int = 0
     failures: int = 0
+    code: int = 0
     failure: str = ""
     failed_ms: int = 0
     running_ms: int = 0
@@ -96,6 +97,8 @@ class Timekeeper:
         self.housekeeping = housekeeping
         self._courses = dict[str, _Course]()
         self.board = Board(vault.clock)
+        self.find_obstacle: Callable[[], str] = str
+        """Why nothing is begun by schedule now, in words; "": it is. Set by who knows this machine."""
 
     async def run(self) -> None:
         """Back up what is due until cancelled."""
@@ -117,6 +120,8 @@ class Timekeeper:
         tried = []
         if self._may_back_up():
             for name, course in list(self._courses.items()):
+                if self.find_obstacle():
+                    break
                 if await self._is_due(name, course):
                     tried.append(name)
                     await self._back_up(name, course)
@@ -130,6 +135,7 @@ class Timekeeper:
         self._follow_settings()
         now_ms, rows, found = self._vault.clock.now_ms(), [], self._list_last()
         sets = read_sets(self._home)
+        obstacle = self.find_obstacle()
         for name, course in sorted(self._courses.items()):
             last_ms = course.last_ms or found.get(name, 0)
             next_ms = course.start_ms or (next_after_ms(course.schedule, last_ms) if last_ms else now_ms)
@@ -148,6 +154,9 @@ class Timekeeper:
                     forgot=forgotten.count,
                     forgot_time=format_time(forgotten.time_ms) if forgotten.time_ms else "",
                     kept_why=forgotten.problem,
+                    failures=course.failures,
+                    code=course.code,
+                    waiting=obstacle if next_ms <= now_ms and not course.running_ms else "",
                 )
             )
         return rows
@@ -230,6 +239,7 @@ class Timekeeper:
         except BackupPeerError as exc:
             wait_s = min(SCHEDULE_RETRY_S * 2**course.failures, SCHEDULE_RETRY_MOST_S)
             course.failures, course.failure = min(course.failures + 1, 16), exc.message
+            course.code = int(exc.exit_code)
             course.failed_ms = self._vault.clock.now_ms()
             course.start_ms = course.fit(course.failed_ms + int(1000 * wait_s * self._pick(1, _RETRY_SPREAD)))
             _log.warning("scheduled backup failed", set=name, reason=exc.message)
