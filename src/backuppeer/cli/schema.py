@@ -15,6 +15,7 @@ from backuppeer.agent.home.sets import SetRow
 from backuppeer.cli.checkup.findings import Finding
 from backuppeer.cli.export import ExportResult
 from backuppeer.cli.kit import KitMade
+from backuppeer.cli.leave import Left
 from backuppeer.cli.passphrase import CustodyResult
 from backuppeer.cli.servers import ListedServer
 from backuppeer.cli.service import LogLine, ServiceState
@@ -235,6 +236,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "host --move-store": (MoveResult, _WORK),
     "host --retire": (RetireResult, {}),
     "host --stop": (HostingState, {}),
+    "leave": (Left, {}),
     "connect": (ConnectResult, {**_WORK, "proposed": BestChoice}),
     "peers set": (PeerRow, {}),
     "peers verify": (VerifyResult, {}),

@@ -19,6 +19,7 @@ from backuppeer.agent.heap import returning_memory
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.schedule import Schedule, next_after_ms, parse_schedule, period_s
 from backuppeer.agent.jobs.set_run import run_backup
+from backuppeer.agent.owner.leaving import has_staying
 from backuppeer.agent.owner.set_hosts import read_sets
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import reporting
@@ -130,7 +131,9 @@ class Timekeeper:
     def _may_back_up(self) -> bool:
         vault = self._vault
         is_ours = vault.exists_repository and vault.writer.may_write and not vault.is_unrecovered
-        return is_ours and not vault.busy.locked() and not vault.pruning.locked() and bool(vault.partners())
+        is_free = not vault.busy.locked() and not vault.pruning.locked()
+        # Nothing new goes to hosts that our own person ended with: no failure to tell of every few hours.
+        return is_ours and is_free and has_staying(vault.deeds, vault.partners())
 
     async def _is_due(self, name: str, course: _Course) -> bool:
         now_ms = self._vault.clock.now_ms()
