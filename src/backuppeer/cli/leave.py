@@ -22,7 +22,7 @@ from backuppeer.control.leaving import LeavePlan, LeaveRequest, LeaveResult, Lef
 from backuppeer.errors import DeclinedError, InterruptedByUserError
 
 _HELP: Final = (
-    "Leave: end all agreements, as owner and as host, with notice.\n\nNothing is lost at once: hosts keep your "
+    "End all agreements, as owner and as host, with notice.\n\nNothing is lost at once: hosts keep your "
     "backups, and you keep others', until notice and locks are over. Run again it shows what remains and tells who was "
     "away. "
     "When nothing of others lies here any more it removes the service; with --purge the home goes, too.\n\n"

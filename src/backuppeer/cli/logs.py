@@ -28,7 +28,7 @@ _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _COLORS: Final = {"debug": DIM, "warning": YELLOW, "error": RED, "critical": RED}
 _LINES: Final = 50
 _HELP: Final = (
-    "Show the agent's log: its last 50 lines, or all --since a time.\n\nIt has no keys, words, passphrases or codes, "
+    "Show the agent's log.\n\nIts last 50 lines, or all --since a time. It has no keys, words, passphrases or codes, "
     "and no addresses of peers. For example: `backup-peer logs -f`, `backup-peer logs --since 1h --level warning`"
 )
 _Accepts = Callable[["LogLine"], bool]

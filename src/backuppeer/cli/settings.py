@@ -63,9 +63,7 @@ def _check_region(region: str) -> None:
     from backuppeer.signaling.listing import is_region  # noqa: PLC0415 - crypto libraries
 
     if not is_region(region):
-        raise UserError(
-            f"{region[:40]!r} is no region", hint="two or three capitals, and a part of it where you like, as in US-W"
-        )
+        raise UserError(f"{region[:40]!r} is no region", hint="write it like EU or US-W, in capitals")
 
 
 def _check_command(command: str) -> None:

@@ -83,7 +83,8 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
         yield f"{'' if number else 'proofs':<{_LABEL}}{_describe_proofs(screen, row)}"
     for number, kept in enumerate([] if result.read_only else result.scheduled):
         yield f"{'' if number else 'schedule':<{_LABEL}}{_describe_schedule(screen, kept)}"
-    yield f"snapshots  {result.snapshots}{_READ_ONLY if result.read_only else ''}"
+    reads = result.read_only and (result.snapshots or result.storing.hosts)
+    yield f"snapshots  {result.snapshots}{_READ_ONLY if reads else ''}"
 
 
 def _describe_lan(lan: LanState) -> str:
