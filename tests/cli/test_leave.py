@@ -74,8 +74,8 @@ def test_it_says_what_leaving_means_and_a_no_ends_nothing(capsys, agent, termina
     text = " ".join(shown.getvalue().split())
     for words in (
         "alice keeps 1 GB of your backups until 2027-01-22 at least",
-        "`backup-peer peers renew PEER --home",
-        "no backups are made any more: default",
+        "`peers renew PEER` takes the end back",
+        "no backups are made any more, nor by schedule (default)",
         "2 owners with 2 GB here can read it until 2027-01-22 at least",
         "1 request of yours to hosts is void",
     ):
@@ -108,8 +108,16 @@ def test_the_service_goes_when_nobody_needs_it(capsys, agent, service):
 def test_the_service_stays_while_it_is_needed_and_that_is_said(capsys, agent, service, result):
     dummy = leaving(agent, result, is_new=False)
     code, out, _ = run(capsys, "leave")
-    assert (code, service.file.exists(), "stop" in routes(dummy)) == (0, True, False)
+    assert (code, service.file.exists(), "stop" in routes(dummy)) == (3 if result.store_fault else 0, True, False)
     assert "`backup-peer leave" in out
+
+
+@pytest.mark.usefixtures("_stopped")
+def test_a_host_that_takes_no_notice_is_told_with_its_reason_and_ends_with_3(capsys, agent):
+    refusing = msgspec.structs.replace(ALICE, ended=False, told=False, refused="the writing device must sign it")
+    leaving(agent, LeaveResult(hosts=[refusing], owners=[], until="", store=""))
+    code, out, _ = run(capsys, "leave", "--yes")
+    assert (code, "takes no notice: the writing device must sign it" in out) == (3, True)
 
 
 def test_asked_again_it_only_shows_where_it_stands(capsys, agent, terminal, service):
@@ -117,7 +125,7 @@ def test_asked_again_it_only_shows_where_it_stands(capsys, agent, terminal, serv
     terminal("")
     code, out, _ = run(capsys, "leave")
     said = " ".join(out.split())
-    assert (code, "the service stays until 2027-01-22 at least" in said) == (0, True)
+    assert (code, "2 GB of 1 owner stay here until 2027-01-22 at least" in said) == (0, True)
 
 
 @pytest.mark.usefixtures("service")

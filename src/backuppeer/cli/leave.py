@@ -14,12 +14,12 @@ from backuppeer.cli import vacating
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import Column, escape_line, format_count, format_moment, name_peer, shorten_id
 from backuppeer.cli.retiring import show_owners
-from backuppeer.cli.screen import GREEN, Screen
+from backuppeer.cli.screen import GREEN, YELLOW, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_size
 from backuppeer.control.ending import RetiredOwner
 from backuppeer.control.leaving import LeavePlan, LeaveRequest, LeaveResult, LeftHost
-from backuppeer.errors import DeclinedError, InterruptedByUserError
+from backuppeer.errors import DeclinedError, ExitCode, InterruptedByUserError
 
 _HELP: Final = (
     "End all agreements, as owner and as host, with notice.\n\nNothing is lost at once: hosts keep your "
@@ -80,13 +80,17 @@ def leave(
             result = client.call("leave", request, LeaveResult)
     except KeyboardInterrupt:
         raise InterruptedByUserError("stopped; `backup-peer leave` goes on, and shows who was told") from None
-    _show(screen, result)
     left = _close(context, result)
     if purge:
         vacating.check_empty(result)
         return _finish(context, left, vacating.vacate(context, result))
     screen.done(left)
-    return 0
+    return ExitCode.INCOMPLETE if _is_incomplete(result) else ExitCode.DONE
+
+
+def _is_incomplete(result: LeaveResult) -> bool:
+    """Whether somebody takes no notice from here, or nobody knows who is to get one."""
+    return bool(result.store_fault) or any(row.refused for row in result.hosts)
 
 
 def _agree(context: Context, plan: LeavePlan) -> None:
@@ -104,8 +108,8 @@ def _describe(plan: LeavePlan) -> Iterator[str]:
         name, size = escape_line(host.alias) or shorten_id(host.peer_id), format_size(host.used_bytes)
         yield f"{name} keeps {size} of your backups until {_day(host.until)} at least; then they are erased there"
     if plan.hosts:
-        yield "until then you can restore, and `backup-peer peers renew PEER` takes it back"
-        schedules = f": {', '.join(map(escape_line, plan.sets))}" if plan.sets else ""
+        yield "until then you can restore, and `peers renew PEER` takes the end back"
+        schedules = f", nor by schedule ({', '.join(map(escape_line, plan.sets))})" if plan.sets else ""
         yield f"no backups are made any more{schedules}"
     if plan.owners:
         owners, size = format_count(plan.owners, "owner"), format_size(plan.used_bytes)
@@ -118,7 +122,7 @@ def _describe(plan: LeavePlan) -> Iterator[str]:
         yield f"{format_count(plan.requests, 'request')} of yours to hosts {'is' if plan.requests == 1 else 'are'} void"
     if plan.owners or plan.store_fault:
         yield "the agent goes on for those owners: only days on which it runs count"
-    yield "this home stays; `backup-peer leave --purge` deletes it once nothing of others lies here"
+    yield "this home stays; `leave --purge` deletes it, once nothing of others lies here"
 
 
 def _show(screen: Screen, result: LeaveResult) -> None:
@@ -127,7 +131,9 @@ def _show(screen: Screen, result: LeaveResult) -> None:
     if result.hosts:
         screen.table(_HOSTS, [_cells(row) for row in result.hosts])
     for row in (row for row in result.hosts if row.refused):
-        screen.line(f"{name_peer(row.peer_id, row.alias)} takes no notice: {escape_line(row.refused)}", hang=2)
+        screen.line(f"  {name_peer(row.peer_id, row.alias)} takes no notice: {escape_line(row.refused)}", hang=4)
+    if result.hosts and result.owners:
+        screen.line()
     if result.owners:
         show_owners(screen, result.owners)
 
@@ -137,8 +143,13 @@ def _close(context: Context, result: LeaveResult) -> Left:
     screen, untold = context.screen, [row for row in result.hosts if not row.told and not row.refused]
     is_needed = bool(result.owners or result.store_fault)
     service = vacating.release(context, is_needed=is_needed or bool(untold))
+    if _is_incomplete(result):
+        screen.line(f"{screen.paint('!', YELLOW)} not all could be ended; nothing is on offer any more")
+    else:
+        screen.line(f"{screen.paint('✓', GREEN)} you have left: notice is given, nothing is on offer")
+    _show(screen, result)
     for line in _say_remains(result, untold, service):
-        screen.line(line, hang=2)
+        screen.line(f"  · {line}", hang=4)
     return Left(
         hosts=result.hosts,
         owners=result.owners,
@@ -152,17 +163,18 @@ def _close(context: Context, result: LeaveResult) -> Left:
 def _say_remains(result: LeaveResult, untold: list[LeftHost], service: str) -> Iterator[str]:
     runs = "the service stays" if service == "stays" else "keep the agent running"
     if result.store_fault:
-        yield f"not looked at: {escape_line(result.store_fault)}; mend that, and run `backup-peer leave` again"
+        yield f"not looked at: {escape_line(result.store_fault)}; mend that, then `backup-peer leave` again"
     elif result.owners:
-        yield f"you have left, but for what others have here: {runs} until {_day(result.until)} at least, as only days"
-        yield "on which it runs count; then `backup-peer leave` again, or `leave --purge`"
+        size, owners = format_size(sum(row.used_bytes for row in result.owners)), len(result.owners)
+        yield f"{size} of {format_count(owners, 'owner')} stay here until {_day(result.until)} at least, as agreed"
+        yield f"{runs} until then: only days on which it runs count; then `backup-peer leave` again"
     else:
         gone = ", and the service is gone" if service == "removed" else ""
-        yield f"you have left: nothing of others lies here{gone}; `backup-peer leave --purge` deletes this home"
+        yield f"nothing of others lies here{gone}; `backup-peer leave --purge` deletes this home, too"
     if untold:
-        yield f"{format_count(len(untold), 'host')} could not be told yet: {runs}, or run `backup-peer leave` again"
+        yield f"{format_count(len(untold), 'host')} could not be told yet: {runs}, or `backup-peer leave` again"
     if any(row.used_bytes for row in result.hosts):
-        yield "your backups can be restored until the dates above, here or with your 24 words; `peers purge` ends it"
+        yield "your backups can be restored until the dates above, here or with your 24 words"
 
 
 def _finish(context: Context, left: Left, remaining: list[str]) -> int:

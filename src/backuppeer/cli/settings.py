@@ -49,7 +49,7 @@ def check_values(config: Config) -> Config:
 
 def show_example(key: str) -> str:
     """Return a command that sets a setting."""
-    return f"`backup-peer config set {key} {EXAMPLES[key]}`"  # own words
+    return f"`{' '.join(('backup-peer config set', key, EXAMPLES[key]))}`"
 
 
 def _name(key: str, check: Callable[[T], U], value: T) -> U:
