@@ -13,11 +13,14 @@ import msgspec
 
 from backuppeer.agent.home.sets import SetRow
 from backuppeer.cli.checkup.findings import Finding
+from backuppeer.cli.config_edit import Edited
 from backuppeer.cli.export import ExportResult
 from backuppeer.cli.kit import KitMade
+from backuppeer.cli.leave import Left
+from backuppeer.cli.logs import LoggedLine, LogLine
 from backuppeer.cli.passphrase import CustodyResult
 from backuppeer.cli.servers import ListedServer
-from backuppeer.cli.service import LogLine, ServiceState
+from backuppeer.cli.service import ServiceState
 from backuppeer.control.amendments import ForgetPlan, ForgetResult, TagResult
 from backuppeer.control.api import (
     BrowseRow,
@@ -54,6 +57,7 @@ from backuppeer.control.mounting import MountResult
 from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneResult
 from backuppeer.control.replacing import ReplacePlan, ReplaceResult
+from backuppeer.control.reporting import NotifiedPlace, Report
 from backuppeer.control.reputation import OpinionRow, Reputation, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
@@ -106,6 +110,11 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     passphrase_command: str | None
     share_receipts: str | None = msgspec.field(name="trust.share_receipts")
     lan: str | None = msgspec.field(name="network.lan")
+    urls: list[str] | None = msgspec.field(name="notify.urls")
+    """Masked: services alone."""
+    after: str | None = msgspec.field(name="notify.after")
+    report: str | None = msgspec.field(name="notify.report")
+    on_battery: str | None = msgspec.field(name="schedule.on_battery")
 
 
 class Setting(msgspec.Struct, kw_only=True):
@@ -209,10 +218,13 @@ VALUES: Final[dict[str, Any]] = {
     "config servers": list[ListedServer],
     "config servers list": list[ListedServer],
     "doctor": list[Finding],
+    "notify test": list[NotifiedPlace],
+    "report": Report,
     "config servers test": list[Probe],
     "agent status": AgentStatus,
     "service status": ServiceState,
     "service logs": list[LogLine],
+    "logs": list[LogLine],
 }
 """Verbs that print one JSON value."""
 
@@ -237,6 +249,8 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "host --move-store": (MoveResult, _WORK),
     "host --retire": (RetireResult, {}),
     "host --stop": (HostingState, {}),
+    "leave": (Left, {}),
+    "logs --follow": (None, {"line": LoggedLine}),
     "connect": (ConnectResult, {**_WORK, "proposed": BestChoice}),
     "peers set": (PeerRow, {}),
     "peers verify": (VerifyResult, {}),
@@ -284,6 +298,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "dump": (DumpResult, {**_WORK, EventName.START: DumpStart}),
     "mount": (MountResult, {**_WORK, "mounted": Mounted}),
     "config set": (Setting, {}),
+    "config edit": (Edited, {}),
     "config servers add": (Setting, {}),
     "config servers remove": (Setting, {}),
     "export": (ExportResult, {}),

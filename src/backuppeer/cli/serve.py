@@ -35,6 +35,7 @@ from backuppeer.agent.home.heir import settle_succession
 from backuppeer.agent.home.home import PROOFS, Home, sweep_unfinished
 from backuppeer.agent.home.keyring import HomeKeys, load_keys
 from backuppeer.agent.home.logbook import open_log
+from backuppeer.agent.home.power import find_obstacle
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.authorities import find_authority, list_authorities
 from backuppeer.agent.host.ending import Ending as HostEnding
@@ -58,6 +59,7 @@ from backuppeer.agent.jobs.housekeeping import Housekeeping
 from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.jobs.timekeeper import Timekeeper
+from backuppeer.agent.overview.watch import make_teller
 from backuppeer.agent.owner.announcing import Announcing
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
@@ -240,6 +242,7 @@ def _make_audits(
     lookout.find_waiting = find_waiting
     housekeeping = Housekeeping(vault, home, state)
     timekeeper = Timekeeper(vault, home, before=revising.follow_up, housekeeping=housekeeping)
+    timekeeper.find_obstacle = partial(find_obstacle, home)
     return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout, timekeeper
 
 
@@ -300,6 +303,7 @@ async def serve(home: Home, secret: bytes, *, on_start: Callable[[], None]) -> N
         loop.add_signal_handler(number, agent.stopping.set)
     door = asyncio.create_task(server.run_until_stopped())
     await agent.start()
+    agent.spawn(make_teller(agent).run())
     on_start()
     _log.info("agent started", version=__version__, pid=os.getpid())
     stopping = asyncio.create_task(agent.stopping.wait())

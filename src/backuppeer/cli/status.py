@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from backuppeer.cli.caps import describe_caps
+from backuppeer.cli.checkup.itself import advise_overdue, describe_overdue
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.job_words import describe_live
 from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment, say_later, shorten_id
@@ -47,6 +48,9 @@ def status(
         return 0
     for line in _describe(context.screen, result):
         context.screen.line(line, hang=_LABEL + 2)
+    for overdue in result.overdue:
+        label = context.screen.paint("alarm:", RED)
+        context.screen.line(f"{label} {describe_overdue(overdue)}; {advise_overdue(overdue)}", hang=6)
     for line in _describe_waiting(result):
         context.screen.line(line, hang=2)
     for note in result.notes:
@@ -86,6 +90,12 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
         yield f"storing    {_describe_storing(result.storing)}"
     for number, row in enumerate(result.audits):
         yield f"{'' if number else 'proofs':<{_LABEL}}{_describe_proofs(screen, row)}"
+    yield from _describe_work(screen, result)
+    reads = result.read_only and (result.snapshots or result.storing.hosts)
+    yield f"snapshots  {result.snapshots}{_READ_ONLY if reads else ''}"
+
+
+def _describe_work(screen: Screen, result: StatusResult) -> Iterator[str]:
     for number, kept in enumerate([] if result.read_only else result.scheduled):
         yield f"{'' if number else 'schedule':<{_LABEL}}{_describe_schedule(screen, kept)}"
         yield from (f"{'':<{_LABEL}}  {line}" for line in _describe_old(screen, kept))
@@ -93,7 +103,6 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
         yield f"pruning    {pruned}"
     for number, job in enumerate(result.jobs):
         yield f"{'' if number else 'jobs':<{_LABEL}}{describe_live(job)}"
-    yield f"snapshots  {result.snapshots}{_READ_ONLY if result.read_only else ''}"
 
 
 def _describe_lan(lan: LanState) -> str:
@@ -156,6 +165,9 @@ def _describe_schedule(screen: Screen, kept: ScheduledSet) -> str:
     if kept.failure:
         failed = f"the try at {format_moment(kept.failed)} failed: {escape_line(kept.failure)}"
         return f"{screen.paint('✗', RED)} {kept.set}: {last}; {failed}; {following}"
+    if kept.waiting:
+        waits = f"{last}{', which is late' if kept.late else ''}; due, and waits: {escape_line(kept.waiting)}"
+        return f"{screen.paint('!', YELLOW)} {kept.set}: {waits}"
     sign = screen.paint("!", YELLOW) if kept.late else screen.paint("✓", GREEN) if kept.last else "·"
     return f"{sign} {kept.set}: {last}{', which is late' if kept.late else ''}; {following}"
 

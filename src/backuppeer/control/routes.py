@@ -78,6 +78,7 @@ from backuppeer.control.inviting import (
     InviteText,
 )
 from backuppeer.control.jobs import JobEnded, JobRow
+from backuppeer.control.leaving import LeavePlan, LeaveRequest, LeaveResult
 from backuppeer.control.mounting import (
     MountEndRequest,
     MountEntry,
@@ -95,6 +96,7 @@ from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.rebutting import KeptRemoval, RebutRequest
 from backuppeer.control.recovering import Place, RecoverRequest, RecoverResult
 from backuppeer.control.replacing import ReplacePlan, ReplaceRequest, ReplaceResult
+from backuppeer.control.reporting import NotifiedPlace, Report
 from backuppeer.control.reputation import OpinionRow, OpinionsRequest, Reputation, ReputationRequest, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
@@ -140,6 +142,8 @@ ROUTES: dict[str, Route] = {
         request=UndeleteRequest, result=UndeleteResult, work=True, summary="have snapshots back, and their packs kept"
     ),
     "peers/set": Route(request=PeerSetting, result=PeerRow, summary="record what a person knows of a peer"),
+    "report": Route(request=Nothing, result=Report, summary="what the last seven days brought"),
+    "notify/test": Route(request=Nothing, result=list[NotifiedPlace], summary="send a trial notification"),
     "status/seen": Route(request=Nothing, result=SeenAlarms, summary="repeat the alarms that stand no more"),
     "host/move/place": Route(
         request=Nothing, result=MovePlace, summary="where the store lies after a move that was left"
@@ -198,6 +202,8 @@ ROUTES: dict[str, Route] = {
     "host/plan": Route(request=HostRequest, result=HostPlan, summary="what an offer would mean"),
     "rebut": Route(request=RebutRequest, result=KeptRemoval, summary="what a host answers a charge with"),
     "host/retire/plan": Route(request=RetireRequest, result=RetirePlan, summary="what retiring would mean"),
+    "leave/plan": Route(request=LeaveRequest, result=LeavePlan, summary="what leaving would mean, or where it stands"),
+    "leave": Route(request=LeaveRequest, result=LeaveResult, summary="end both roles with notice"),
     "host/retire": Route(request=RetireRequest, result=RetireResult, summary="end all agreements as host with notice"),
     "host": Route(request=HostRequest, result=HostResult, work=True, summary="offer a slot"),
     "connect/plan": Route(request=ConnectPlanRequest, result=ConnectPlan, summary="what connecting would mean"),

@@ -289,3 +289,16 @@ def test_a_backup_by_schedule_gives_way_to_others(try_out, monkeypatch):
         assert asked == [True, False]
 
     try_out(scenario)
+
+
+def test_nothing_is_begun_while_something_stands_in_the_way_and_status_says_what(try_out):
+    async def scenario(trial):
+        trial.keeper.find_obstacle = lambda: "this machine runs on its battery"
+        assert await trial.keeper.look() == []
+        assert trial.row().waiting == "this machine runs on its battery"
+        trial.keeper.find_obstacle = str
+        assert await trial.keeper.look() == ["default"]
+        trial.keeper.find_obstacle = lambda: "this machine runs on its battery"
+        assert trial.row().waiting == "", "it is not due"
+
+    try_out(scenario)

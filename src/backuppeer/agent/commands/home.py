@@ -23,6 +23,8 @@ from backuppeer.agent.home.identity_alarms import differed_as
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
 from backuppeer.agent.home.state import State
 from backuppeer.agent.jobs.audit import describe_all
+from backuppeer.agent.notifications.teller import describe_unsent
+from backuppeer.agent.overview.overdue import list_overdue
 from backuppeer.agent.owner.announcing import describe_seen, describe_waiting
 from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.owner.lagging import describe_lacking
@@ -47,6 +49,7 @@ from backuppeer.control.api import (
     PingResult,
     StatusResult,
 )
+from backuppeer.control.scheduling import OverdueSet
 from backuppeer.control.stopping import StopResult
 from backuppeer.errors import BackupPeerError, UserError
 from backuppeer.ids import PeerId, format_peer_id
@@ -88,6 +91,7 @@ class HomeCommands:
             storing=storing_state(self._agent),
             audits=describe_all(self._agent.owner.vault, self._agent.owner.auditor),
             relayed=sum(s.connection.path().kind is PathKind.RELAYED for s in self._parts.sessions.all()),
+            overdue=await asyncio.to_thread(self._list_overdue),
             scheduled=await asyncio.to_thread(self._agent.owner.timekeeper.describe),
             pruned=self._agent.owner.timekeeper.housekeeping.describe(),
             network=describe_network(self._parts.relays.nat, self._parts.relays.home),
@@ -95,6 +99,9 @@ class HomeCommands:
             jobs=self._agent.board.live(),
             caps=[describe_cap(cap) for cap in self._parts.sessions.rates.list_caps()],
         )
+
+    def _list_overdue(self) -> list[OverdueSet]:
+        return list_overdue(self._parts.home, self._parts.state, self._agent.owner.vault)
 
     def _lan_state(self) -> LanState:
         neighbours = self._agent.owner.market.neighbours
@@ -166,13 +173,12 @@ class HomeCommands:
         if self._agent.owner.vault.is_unrecovered:
             notes.append("the recovery of this home is not finished: run `backup-peer recover` again")
         vault = self._agent.owner.vault
-        why = vault.writer.describe()
-        notes += [why] if why else []
+        notes += self._say_reading(has_hosts=bool(hosts))
         notes += describe_seen(state) + describe_waiting(state, self._agent.owner.announcing, self._parts.keys)
         notes += describe_endings(state)
         notes += describe_lacking(vault, state, read_sets(self._parts.home))
         notes += remind_of_terms(state, self._parts.clock.now_ms())
-        notes += here.reciprocity.describe()
+        notes += here.reciprocity.describe() + describe_unsent(self._parts.home, state)
         has_copies = vault.repository_id is not None and bool(vault.repository.index.snapshots())
         kit = remind_of_kit(state, self._parts.clock.now_ms()) if has_copies else ""
         notes += [kit] if kit else []
@@ -184,6 +190,18 @@ class HomeCommands:
                 continue  # it is to be compared anew, which is said already
             notes.append(text if host is None else f"{name_of(state, host)}: {text}{_say_way_out(state, host, text)}")
         return notes
+
+    def _say_reading(self, *, has_hosts: bool) -> list[str]:
+        """Return why this home may only read, and what changes that, where there is anything to read.
+
+        Who takes over asks its hosts: without any there is nothing to advise, and a home that only kept others' data
+        has nothing to read either.
+        """
+        vault = self._agent.owner.vault
+        if has_hosts:
+            return [why] if (why := vault.writer.describe()) else []
+        has_copies = vault.exists_repository and bool(vault.repository.index.snapshots())
+        return [why] if has_copies and (why := vault.writer.explain()) else []
 
     async def _peer_row(self, record: PeerRecord) -> PeerRow:
         kept, given = room_at(self._agent, record.peer), room_for(self._agent, record.peer)

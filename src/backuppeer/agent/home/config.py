@@ -10,7 +10,9 @@ from typing import Final, Literal
 import msgspec
 
 from backuppeer.agent.home.bandwidth import BANDWIDTH_DEFAULTS, BANDWIDTH_KEYS, BandwidthSettings
+from backuppeer.agent.home.config_lines import find_line
 from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.notify import NotifySettings, check_notify, mask_urls, split_urls
 from backuppeer.agent.home.sets import BackupSet, check_sets
 from backuppeer.agent.home.slips import convert
 from backuppeer.errors import DamagedStateError, LocalError, UserError
@@ -30,6 +32,13 @@ class NetworkSettings(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=
     """Whether this peer is announced and looks for others in the local network; no unless it says yes."""
 
 
+class ScheduleSettings(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Settings of the table `[schedule]`."""
+
+    on_battery: Literal["yes", "no"] | None = None
+    """Whether sets are backed up by schedule while this machine runs on its battery; yes unless it says no."""
+
+
 class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """All settings. None = not set, so that the default or the environment decides."""
 
@@ -46,6 +55,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_
     trust: TrustSettings | None = None
     network: NetworkSettings | None = None
     bandwidth: BandwidthSettings | None = None
+    notify: NotifySettings | None = None
+    schedule: ScheduleSettings | None = None
     offer_set: bool = True
     """Whether a backup on a terminal offers to keep what it saves as a set, while there is none; false after a no."""
     sets: dict[str, BackupSet] = {}
@@ -56,18 +67,31 @@ _SWITCHES: Final = {
     "audits": ("on", "off", "`backup-peer config set audits off`"),
     "trust.share_receipts": ("yes", "no", "`backup-peer config set trust.share_receipts no`"),
     "network.lan": ("yes", "no", "`backup-peer config set network.lan no`"),
+    "notify.report": ("weekly", "never", "`backup-peer config set notify.report never`"),
+    "schedule.on_battery": ("yes", "no", "`backup-peer config set schedule.on_battery no`"),
 }
 """Both values, and a command that sets the second."""
-DEFAULTS: Final = {"audits": "on", "trust.share_receipts": "yes", "network.lan": "no", **BANDWIDTH_DEFAULTS}
-"""What holds while a switch is not set."""
+DEFAULTS: Final = {
+    "audits": "on",
+    "trust.share_receipts": "yes",
+    "network.lan": "no",
+    "notify.urls": "nobody is told of trouble",
+    "notify.after": "3d",
+    "notify.report": "never",
+    "schedule.on_battery": "yes",
+    **BANDWIDTH_DEFAULTS,
+}
+"""What holds while a setting is not set."""
 _TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "trust": TrustSettings,
     "network": NetworkSettings,
     "bandwidth": BandwidthSettings,
+    "notify": NotifySettings,
+    "schedule": ScheduleSettings,
 }
 KEYS: Final = (
-    *("servers", "proxy", "region", "audits", "passphrase_command", *BANDWIDTH_KEYS),
-    *("trust.share_receipts", "network.lan"),
+    *("servers", "proxy", "region", "audits", "passphrase_command", *BANDWIDTH_KEYS, "schedule.on_battery"),
+    *("notify.urls", "notify.after", "notify.report", "trust.share_receipts", "network.lan"),
 )
 """What `config get` and `config set` are for; sets have verbs of their own."""
 
@@ -96,11 +120,19 @@ def read_settings(home: Home) -> str:
     return text
 
 
+def read_raw(home: Home) -> str:
+    """Return the text of the settings, valid or not; "" when there is no file. Raises as `read_config`."""
+    return _read_text(home)
+
+
 def _understand(home: Home, text: str) -> Config:
     try:
         return parse_config(text)
     except UserError as exc:
-        raise UserError(f"{home.config}: {exc.message}", hint=exc.hint or "mend the file") from exc
+        line = find_line(text, exc.message)
+        where = f"{home.config}, line {line}" if line else f"{home.config}"
+        hint = exc.hint or "mend the file"
+        raise UserError(f"{where}: {exc.message}", hint=f"{hint} (`backup-peer config edit` opens it)") from exc
 
 
 def _read_text(home: Home) -> str:
@@ -146,6 +178,8 @@ def parse_config(text: str) -> Config:
     check_sets(config.sets)
     if config.bandwidth is not None:
         config.bandwidth.check()
+    if config.notify is not None:
+        check_notify(config.notify)
     return config
 
 
@@ -153,17 +187,17 @@ def change_config(config: Config, key: str, text: str) -> Config:
     """Return `config` with `key` set from the words of a person; an empty text unsets, `servers none` empties.
 
     Raises:
-        UserError: no such key.
+        UserError: no such key, or a value that can't be meant.
 
     """
     if key not in KEYS:
         raise UserError(f"no setting called {key[:40]!r}", hint=f"settings are: {', '.join(KEYS)}")
     if text and key in _SWITCHES and text not in _SWITCHES[key][:2]:
         either, other, example = _SWITCHES[key]
-        raise UserError(f"{text[:40]!r} is neither {either} nor {other}", hint=f"for example: {example}")
+        raise UserError(f"{key}: {text[:40]!r} is neither {either} nor {other}", hint=f"for example: {example}")
     table, _, name = key.partition(".")
     if name:
-        return msgspec.structs.replace(config, **{table: _change_table(getattr(config, table), table, name, text)})
+        return _change_table(config, table, name, text)
     if not text:
         return msgspec.structs.replace(config, **{key: None})
     if key == "servers":
@@ -172,19 +206,22 @@ def change_config(config: Config, key: str, text: str) -> Config:
     return msgspec.structs.replace(config, **{key: text})
 
 
-def _change_table(before: msgspec.Struct | None, table: str, name: str, text: str) -> msgspec.Struct | None:
-    """Return a table with one value changed; None without its last one: an empty table would stay in the file."""
+def _change_table(config: Config, table: str, name: str, text: str) -> Config:
+    before = getattr(config, table)
     values = msgspec.to_builtins(before) if before is not None else {}
-    values[name] = text
+    values[name] = split_urls(text) if name == "urls" else text
+    # The table goes with its last value: an empty one would stay in the file.
     kept = {key: value for key, value in values.items() if value}
     made = msgspec.convert(kept, _TABLES[table]) if kept else None
     if isinstance(made, BandwidthSettings):
         made.check()
-    return made
+    if isinstance(made, NotifySettings):
+        check_notify(made)
+    return msgspec.structs.replace(config, **{table: made})
 
 
 def value_of(config: Config, key: str) -> list[str] | str | None:
-    """Return the value of a setting, None if it is not set.
+    """Return the value of a setting as it may be shown, None if it is not set; of addresses of services no secret.
 
     Raises:
         UserError: no such setting.
@@ -195,8 +232,8 @@ def value_of(config: Config, key: str) -> list[str] | str | None:
     table, _, name = key.partition(".")
     if name:
         settings = getattr(config, table)
-        one: str | None = getattr(settings, name) if settings else None
-        return one
+        one: list[str] | str | None = getattr(settings, name) if settings else None
+        return mask_urls(one) if isinstance(one, list) else one
     value: list[str] | str | None = getattr(config, key)
     return value
 
@@ -226,6 +263,14 @@ def may_use_lan(home: Home) -> bool:
         return value_of(read_config(home), "network.lan") == "yes"
     except (UserError, DamagedStateError, LocalError):
         return False
+
+
+def may_run_on_battery(home: Home) -> bool:
+    """Whether sets are backed up by schedule on battery; while the settings can't be read, none is by schedule."""
+    try:
+        return value_of(read_config(home), "schedule.on_battery") != "no"
+    except (UserError, DamagedStateError, LocalError):
+        return True
 
 
 def environment_servers() -> str | None:

@@ -22,10 +22,11 @@ from backuppeer.agent.heap import returning_memory
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.hours import Hours, find_end_ms, fit_ms, parse_hours
 from backuppeer.agent.home.schedule import Schedule, next_after_ms, parse_schedule, period_s
-from backuppeer.agent.jobs.board import Board
 from backuppeer.agent.home.sets import BackupSet
+from backuppeer.agent.jobs.board import Board
 from backuppeer.agent.jobs.housekeeping import Housekeeping
 from backuppeer.agent.jobs.set_run import run_backup
+from backuppeer.agent.owner.leaving import has_staying
 from backuppeer.agent.owner.set_hosts import read_sets
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Emit, reporting
@@ -59,6 +60,7 @@ class _Course:
     """When it ran last; 0: never, so it is due at once."""
     start_ms: int = 0
     failures: int = 0
+    code: int = 0
     failure: str = ""
     failed_ms: int = 0
     running_ms: int = 0
@@ -96,6 +98,8 @@ class Timekeeper:
         self.housekeeping = housekeeping
         self._courses = dict[str, _Course]()
         self.board = Board(vault.clock)
+        self.find_obstacle: Callable[[], str] = str
+        """Why nothing is begun by schedule now, in words; "": it is. Set by who knows this machine."""
 
     async def run(self) -> None:
         """Back up what is due until cancelled."""
@@ -117,6 +121,8 @@ class Timekeeper:
         tried = []
         if self._may_back_up():
             for name, course in list(self._courses.items()):
+                if self.find_obstacle():
+                    break
                 if await self._is_due(name, course):
                     tried.append(name)
                     await self._back_up(name, course)
@@ -130,6 +136,7 @@ class Timekeeper:
         self._follow_settings()
         now_ms, rows, found = self._vault.clock.now_ms(), [], self._list_last()
         sets = read_sets(self._home)
+        obstacle = self.find_obstacle()
         for name, course in sorted(self._courses.items()):
             last_ms = course.last_ms or found.get(name, 0)
             next_ms = course.start_ms or (next_after_ms(course.schedule, last_ms) if last_ms else now_ms)
@@ -148,6 +155,9 @@ class Timekeeper:
                     forgot=forgotten.count,
                     forgot_time=format_time(forgotten.time_ms) if forgotten.time_ms else "",
                     kept_why=forgotten.problem,
+                    failures=course.failures,
+                    code=course.code,
+                    waiting=obstacle if next_ms <= now_ms and not course.running_ms else "",
                 )
             )
         return rows
@@ -162,7 +172,9 @@ class Timekeeper:
     def _may_back_up(self) -> bool:
         vault = self._vault
         is_ours = vault.exists_repository and vault.writer.may_write and not vault.is_unrecovered
-        return is_ours and not vault.busy.locked() and not vault.pruning.locked() and bool(vault.partners())
+        is_free = not vault.busy.locked() and not vault.pruning.locked()
+        # Nothing new goes to hosts that our own person ended with: no failure to tell of every few hours.
+        return is_ours and is_free and has_staying(vault.deeds, vault.partners())
 
     def _may_prune(self) -> bool:
         """Whether it is an hour of any set: without windows any is."""
@@ -230,6 +242,7 @@ class Timekeeper:
         except BackupPeerError as exc:
             wait_s = min(SCHEDULE_RETRY_S * 2**course.failures, SCHEDULE_RETRY_MOST_S)
             course.failures, course.failure = min(course.failures + 1, 16), exc.message
+            course.code = int(exc.exit_code)
             course.failed_ms = self._vault.clock.now_ms()
             course.start_ms = course.fit(course.failed_ms + int(1000 * wait_s * self._pick(1, _RETRY_SPREAD)))
             _log.warning("scheduled backup failed", set=name, reason=exc.message)
