@@ -36,6 +36,8 @@ PACKS_IN_FLIGHT: Final = 3
 """Sealed packs waiting for a host's acknowledgement; 16 MiB each, so this is the upload memory."""
 PART_KEPT_S: Final = 120.0
 """How long what came of a pack that was cut is kept: its owner goes on trying for RETRY_BUDGET_S."""
+PART_AWAITED_S: Final = 5.0
+"""How long the try before is given to end when the same pack comes again; less than an owner waits for an answer."""
 PARTS_PER_AGREEMENT: Final = 4
 """Such packs of one agreement; an owner has PACKS_IN_FLIGHT under way."""
 PARTS: Final = 32
