@@ -86,10 +86,13 @@ class Agent:
             self.spawn(parts.relays.attach())  # owners can't knock here: they come to the relay, or not at all
         for work in (self.host.sweeping.run(), self.host.scrubbing.run(), self.host.noting.run()):
             self.spawn(work)
-        self.spawn(self._follow_again())
-        self.spawn(self.host.heirship.call())
-        self.spawn(self.host.inviting.run())
-        self.spawn(self._follow_requests())
+        for work in (
+            self._follow_again(),
+            self._follow_requests(),
+            self.host.heirship.call(),
+            self.host.inviting.run(),
+        ):
+            self.spawn(work)
         self.spawn(self.owner.rounds.run())
         self.spawn(self.owner.timekeeper.run())
         lookout = self.owner.lookout
