@@ -490,7 +490,7 @@ def test_peers_names_what_may_go_there_and_whose_words_differed(capsys, agent):
 @pytest.mark.parametrize(("count", "words"), [(1, "1 request waits"), (2, "2 requests wait")])
 def test_status_tells_of_requests_that_wait_on_both_sides_and_of_a_home_that_only_reads(capsys, agent, count, words):
     status = api.StatusResult(
-        peer_id=PEER, agent="running", servers=[], sessions=0, hosting=api.HostingState(), snapshots=0
+        peer_id=PEER, agent="running", servers=[], sessions=0, hosting=api.HostingState(), snapshots=2
     )
     busy = msgspec.structs.replace(status, waiting_in=count, waiting_out=1, read_only=True)
     agent({"status": given(busy)})

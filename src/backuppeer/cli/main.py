@@ -79,6 +79,8 @@ VERBS: Final = {
     "import": Verb("importing", "backup-peer import home.bp"),
     "config": Verb("config", "backup-peer config set servers wss://one.example,wss://two.example"),
     "service": Verb("service", "backup-peer service install"),
+    "logs": Verb("logs", "backup-peer logs --since 1h --level warning"),
+    "leave": Verb("leave", "backup-peer leave"),
     "completion": Verb("completion", "backup-peer completion bash"),
     "agent": Verb("agent", "backup-peer agent status"),
     "demo": Verb("demo", "backup-peer demo"),

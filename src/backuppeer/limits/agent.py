@@ -93,6 +93,11 @@ SERVICE_LOOK_S: Final = 5.0
 """How often a service that waits for another agent's end looks whether it has come."""
 SERVICE_COMMAND_S: Final = 30.0
 """What the system may take to start or end a service."""
+LOG_FILE_BYTES: Final = 2 * 1024 * 1024
+LOG_FILES: Final = 5
+"""The agent's log: how large a file grows, and how many full ones are kept beside it; the oldest goes."""
+LOG_LOOK_S: Final = 0.25
+"""How often `logs -f` looks for new lines."""
 LOG_LINES_SHOWN: Final = 10_000
 """Of the agent's log, at once."""
 SCHEDULE_LOOK_S: Final = 30.0

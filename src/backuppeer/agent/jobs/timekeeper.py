@@ -26,6 +26,7 @@ from backuppeer.agent.home.sets import BackupSet
 from backuppeer.agent.jobs.board import Board
 from backuppeer.agent.jobs.housekeeping import Housekeeping
 from backuppeer.agent.jobs.set_run import run_backup
+from backuppeer.agent.owner.leaving import has_staying
 from backuppeer.agent.owner.set_hosts import read_sets
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Emit, reporting
@@ -171,7 +172,9 @@ class Timekeeper:
     def _may_back_up(self) -> bool:
         vault = self._vault
         is_ours = vault.exists_repository and vault.writer.may_write and not vault.is_unrecovered
-        return is_ours and not vault.busy.locked() and not vault.pruning.locked() and bool(vault.partners())
+        is_free = not vault.busy.locked() and not vault.pruning.locked()
+        # Nothing new goes to hosts that our own person ended with: no failure to tell of every few hours.
+        return is_ours and is_free and has_staying(vault.deeds, vault.partners())
 
     def _may_prune(self) -> bool:
         """Whether it is an hour of any set: without windows any is."""
