@@ -8,6 +8,8 @@ from backuppeer.limits.units import GIB, KIB, MIB
 MOVE_WAIT_S: Final = 10.0
 """How long a move of the store waits for what owners have begun, and then again when their sessions were ended."""
 CONTROL_BODY_BYTES: Final = 1 * MIB
+TYPED_CHARS: Final = 64 * KIB
+"""Longest value of an option, or argument, of the command line: no path and no pattern that is meant is as long."""
 CONTROL_LINE_BYTES: Final = 4 * MIB
 """Longest event line that a client reads."""
 CONTROL_PIECE_BYTES: Final = 1 * MIB
