@@ -64,8 +64,7 @@ class Agent:
         parts.reach.on_misbound = self._sound_alarm
         self.owner.connecting.on_agreed = self.owner.slots.hand
         self.owner.slots.servers = partial(self.servers, None)
-        self.host.noting.servers = self.own_servers
-        self.host.premises.on_news = self.host.noting.touch
+        self.host.noting.servers, self.host.premises.on_news = self.own_servers, self.host.noting.touch
         self.host.requests.on_accepted = self._on_accepted
         if self.host.premises.directory is not None:
             try:
