@@ -1,6 +1,6 @@
 # The commands of README and CONTRIBUTING. Needs python3 (3.11 or newer) and make; tools/make_venv.sh brings the rest.
 # Given several goals at once, make runs shared ones once: `make check demo test` runs the fast tests one time.
-.PHONY: help venv check lint test test-fast test-slow demo house lock long bench bench-report fuzz crash soak simulate nat clean
+.PHONY: help venv check lint test test-fast test-slow demo house lock long error-table cuts bench bench-report fuzz crash soak simulate nat screenshots clean
 .NOTPARALLEL:
 SHELL := /bin/sh
 VENV := .venv
@@ -19,9 +19,13 @@ help:
 	@echo 'make fuzz [TARGET=tree] [SECONDS=300]   give the decoders broken bytes, each for some minutes (Linux)'
 	@echo 'make crash [POINTS=300] [SIDE=owner|host] [JOB=backup|prune]   interrupt it at so many points, and examine what is left'
 	@echo 'make soak [EXAMPLES=100] [STEPS=30]   any order of backups, forgetting, restores and power cuts'
+	@echo 'make soak MINUTES=30 [EVERY=60] [SEED=1] [JSON=FILE]   a backup each minute by real processes, which are killed; all is restored'
 	@echo 'make nat              who meets whom directly, behind every pair of NATs of a small internet in the kernel (root)'
+	@echo 'make cuts [CUTS=20] [MB=500]   cut the connections of a backup so many times, and say what was sent twice'
+	@echo 'make error-table      do E1 to E9 with real processes, and write what they said into docs/errors-seen.md'
 	@echo 'make simulate [SEEDS=20] [SCENARIO=sybil,slander] [JSON=build/simulation.json] [PLOTS=docs/plots]   attack the scores, over a year of days'
 	@echo 'make crimes | long     every crime of docs/crimes.md by real hosts and owners; that, and all that CI takes samples of'
+	@echo 'make screenshots      draw the pictures of docs/screens (tmux)'
 	@echo 'make venv | house | lock | clean'
 
 # Made anew when the lock changes, so that nothing left over hides a missing dependency.
@@ -71,6 +75,10 @@ demo: venv
 house: venv
 	$(BIN)/python tools/house.py
 
+# The pictures of docs/screens, by the real programs on loopback: needs tmux and bash. A minute.
+screenshots: venv
+	cd tests && $(CURDIR)/$(RUN) screens.shoot
+
 lock: $(VENV)/.locked
 	sh tools/make_lock.sh $(VENV)
 
@@ -94,12 +102,26 @@ crash: venv
 		$(if $(JOB),--job "$(JOB)")
 
 soak: venv
+ifdef MINUTES
+	cd tests && $(CURDIR)/$(RUN) soak.long --minutes "$(MINUTES)" $(if $(EVERY),--every "$(EVERY)") $(if $(SEED),--seed "$(SEED)") \
+		$(if $(JSON),--json "$(abspath $(JSON))")
+else
 	SOAK_EXAMPLES="$(or $(EXAMPLES),100)" SOAK_STEPS="$(or $(STEPS),30)" $(RUN) pytest tests/soak tests/agent/jobs/test_hosts_alone.py --show-capture=no --hypothesis-show-statistics
+endif
 
 # Beside the virtual environment as well: who draws nothing needs no matplotlib.
 $(VENV)/plots/.installed: bench/simulation/requirements.txt | venv
 	$(RUN) pip install -qq --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: --upgrade --target $(VENV)/plots --requirement $<
 	@touch $@
+
+cuts: venv
+	cd tests && $(CURDIR)/$(RUN) soak.cuts $(or $(CUTS),20) $(or $(MB),500)
+
+# Three minutes of real processes, killed, cut off, filled and set wrong.
+error-table: venv
+	mkdir -p build && rm -f build/errors-seen.jsonl
+	BACKUPPEER_ERRORS_SEEN="$(CURDIR)/build/errors-seen.jsonl" $(RUN) pytest tests/e2e -m seen -n 2 --dist worksteal
+	$(BIN)/python tools/errors_seen.py build/errors-seen.jsonl
 
 simulate: venv $(if $(PLOTS),$(VENV)/plots/.installed)
 	PYTHONPATH=bench:tools/statements $(RUN) simulation.run $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCENARIO),--scenario "$(SCENARIO)") \

@@ -10,11 +10,14 @@ from typing import Final
 from browsing import COMPLETE, FIRST
 from catalogue import LOOK_UP, MEMORY
 from cells import BUSY_SHARE, Cell, Key
+from idling import CORE, PRIVATE, WAKES
+from link import LANES, QUIC, RATE_BYTES_S
 from recovery import RATE, READ_SHARE
 from relay import ONE, SHARE
 from rows import OURS, REST, RESTORE
 from scores import COLD, OWN_DAY, RECEIPT
 from source import VERSIONS
+from starting import AGENT, STATUS, VERSION
 
 Cells = Mapping[Key, Cell]
 _LATER: Final = VERSIONS[1:]
@@ -103,6 +106,19 @@ def _peak(group: str) -> Callable[[Cells], float | None]:
     return reach
 
 
+def _link_share(work: str, peer: str) -> Callable[[Cells], float | None]:
+    def reach(cells: Cells) -> float | None:
+        found = _cell(cells, "link", work, peer)
+        return found.mib_s * 2**20 / RATE_BYTES_S if found else None
+
+    return reach
+
+
+def _most(says: str, row: str, figure: str, limit: float, unit: str) -> Aim:
+    """Return the aim that one figure of a row whose work has its name is `limit` at most."""
+    return Aim(says, row, limit, limit, unit, _figure(row, row, figure), is_most=True)
+
+
 AIMS: Final = (
     Aim("`large` first backup, to restic → REST", "large", 2.5, 4, "x", _times("large", "first")),
     Aim("`small` first backup, to restic → REST", "small", 2, 3.5, "x", _times("small", "first")),
@@ -170,6 +186,17 @@ AIMS: Final = (
         is_most=True,
     ),
     Aim("`browse`, complete", "browse", 2.2, 2.2, "s", _figure("browse", "browse", COMPLETE), is_most=True),
+    _most("`--version`", "start", VERSION, 0.12, "s"),
+    _most("`status` of an agent that runs", "start", STATUS, 0.25, "s"),
+    _most("an agent's start until it is ready", "start", AGENT, 1, "s"),
+    _most("an idle agent with a session, processor", "idle", CORE, 0.5, "% of a core"),
+    _most("an idle agent, memory of its own", "idle", PRIVATE, 130, "MB"),
+    _most("an idle agent, wake-ups of its threads", "idle", WAKES, 10, "/s"),
+    *(
+        Aim(f"{work} over a line of 100 Mbit/s and 50 ms, {way}", "link", 0.85, 0.9, "x", _link_share(name, peer))
+        for work, name in (("backup", "first"), ("restore", RESTORE))
+        for way, peer in (("lanes", LANES), ("QUIC alone", QUIC))
+    ),
 )
 
 

@@ -53,14 +53,22 @@ def make_small(_: Path, scale: float) -> Dataset:
 
 def make_large(folder: Path, scale: float) -> Dataset:
     """Return 4 files of 512 MiB of random bytes."""
+    return _make_noise(folder, round(512 * scale))
+
+
+def make_half(folder: Path, scale: float) -> Dataset:
+    """Return 4 files of 128 MiB of random bytes."""
+    return _make_noise(folder, round(128 * scale))
+
+
+def _make_noise(folder: Path, mib: int) -> Dataset:
     folder.mkdir(parents=True, exist_ok=True)
-    size = round(512 * scale) * MIB
     for number in range(4):
         path = folder / f"{number}.bin"
-        if not path.exists() or path.stat().st_size != size:
+        if not path.exists() or path.stat().st_size != mib * MIB:
             source = random.Random(number)  # noqa: S311 - data, the same in every run
             with path.open("wb") as file:
-                for _ in range(size // MIB):
+                for _ in range(mib):
                     file.write(source.randbytes(MIB))
     return Dataset([folder])
 

@@ -28,13 +28,17 @@ class Pair:
     synced = "the host: every pack, before it acknowledges it; the owner: its own databases"
     can_restore = True
     homes: tuple[str, ...] = ("host", "owner")
+    listen = "127.0.0.1:0"
+    """Where the signaling server is."""
+    bind = "127.0.0.1"
+    """Where agents listen; empty: on all interfaces."""
 
     def __init__(self, root: Path, meter: Meter, *, is_quic_only: bool = False) -> None:
         self.name = "backup-peer-quic" if is_quic_only else "backup-peer"
         self.root, self._meter, self._is_quic_only = root, meter, is_quic_only
         root.mkdir(parents=True)
         self._server = subprocess.Popen(
-            [*COMMAND, "server", "--listen", "127.0.0.1:0", "--stamp-bits", "0", "--json"],
+            [*self.prefix("server"), *COMMAND, "server", "--listen", self.listen, "--stamp-bits", "0", "--json"],
             env=self._environment("server"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -49,7 +53,7 @@ class Pair:
             raise
 
     def _introduce(self) -> None:
-        self._url = f"ws://127.0.0.1:{_read_port(self._server)}"
+        self._url = f"ws://{_read_address(self._server, self.listen.partition(':')[0])}"
         self.run("host", "init", "--yes")
         self.words = str(self.run("owner", "init", "--yes")["words"])
         self.run("host", "host", "--storage", "20GB", "--accept", "all", "--detach", "--yes")
@@ -63,12 +67,20 @@ class Pair:
         for home in ("host", "owner"):
             # The commands that ran until now are not part of any row.
             self._meter.forget(home)
-            self._meter.watch(home, _pids_of(self.root / home))
+            self._meter.watch(home, pids_of(self.root / home))
 
     def _replace_agent(self, home: str) -> None:
         self.run(home, "agent", "stop")
         told, tell = os.pipe()
-        words = [sys.executable, str(_QUIC_AGENT), "--home", str(self.root / home), "--tell", str(tell)]
+        words = [
+            *self.prefix(home),
+            sys.executable,
+            str(_QUIC_AGENT),
+            "--home",
+            str(self.root / home),
+            "--tell",
+            str(tell),
+        ]
         environment = self._environment(home)
         agent = subprocess.Popen(
             words, env=environment, stdin=subprocess.DEVNULL, pass_fds=(tell,), start_new_session=True
@@ -105,6 +117,10 @@ class Pair:
         self._server.terminate()
         self._server.wait()
 
+    def prefix(self, home: str) -> tuple[str, ...]:  # noqa: ARG002 - a base class that knows one network
+        """Return the words before each command of a home, and of the `server`."""
+        return ()
+
     def list_logged(self, home: str, event: str) -> list[dict[str, Any]]:
         """Return what the agents of a home logged of an event, each with its fields."""
         logs = sorted((self.root / home / "logs").glob("agent.log*"))
@@ -119,7 +135,8 @@ class Pair:
     def _environment(self, home: str) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("BACKUPPEER_")}
         servers = {} if home == "server" else {"BACKUPPEER_SERVERS": self._url}
-        return kept | servers | {"BACKUPPEER_HOME": str(self.root / home), "BACKUPPEER_BIND": "127.0.0.1"}
+        bind = {"BACKUPPEER_BIND": self.bind} if self.bind else {}
+        return kept | servers | bind | {"BACKUPPEER_HOME": str(self.root / home)}
 
     def run(self, home: str, *words: str, said: str = "") -> dict[str, object]:
         """Run a verb in a home, counted to it; return the last line of its JSON."""
@@ -133,18 +150,19 @@ class Pair:
         return rows
 
     def _ask(self, home: str, *words: str, said: str = "") -> bytes:
-        command = (*COMMAND, *words, "--json")
+        command = (*self.prefix(home), *COMMAND, *words, "--json")
         return run_command(command, self._environment(home), self._meter, group=home, said=said.encode())
 
 
-def _read_port(server: "subprocess.Popen[bytes]") -> str:
+def _read_address(server: "subprocess.Popen[bytes]", host: str) -> str:
+    """Return the host and port that a server says it listens on."""
     for line in server.stdout or ():
-        if found := re.search(rb"127\.0\.0\.1:(\d+)", line):
-            return found[1].decode()
+        if found := re.search(rf"{re.escape(host)}:\d+".encode(), line):
+            return found[0].decode()
     raise SystemExit("the signaling server did not start")
 
 
-def _pids_of(home: Path) -> list[int]:
+def pids_of(home: Path) -> list[int]:
     """Return the agents of a home, which name it on their command line."""
     word, limit = os.fsencode(home), time.monotonic() + _WAIT_S
     while time.monotonic() < limit:

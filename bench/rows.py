@@ -13,8 +13,20 @@ from typing import Final
 from browsing import Browsing
 from catalogue import SimulatedCatalogue
 from chunks import SimulatedIndex
-from datasets import Dataset, MakeDataset, make_image, make_large, make_linear, make_many, make_small, make_thousand
+from datasets import (
+    Dataset,
+    MakeDataset,
+    make_half,
+    make_image,
+    make_large,
+    make_linear,
+    make_many,
+    make_small,
+    make_thousand,
+)
 from engine import EngineAlone
+from idling import IDLE_S, Idling
+from link import LANES, MBIT_S, QUIC, ROUND_TRIP_MS, LinkedPair
 from others import Borg, Restic
 from ours import Pair
 from peer import Make
@@ -24,6 +36,7 @@ from relay import PAIRS, RelayAlone
 from scores import SimulatedScores
 from signaling_load import SignalingLoad
 from source import VERSIONS, make_source
+from starting import Starting
 
 OURS: Final = "backup-peer"
 REST: Final = "restic-rest"
@@ -79,6 +92,14 @@ ROWS: Final[Mapping[str, Row]] = {
     "scores": Row(f"{SCORED_PEERS:,} known peers by ten receipts of each", _nothing, ("score",), ("scores",)),
     "relay": Row(f"a server's relay, by 1 pair of peers and by {PAIRS}", _nothing, ("relay",), ("relay",)),
     "browse": Row("three servers, one dead, one hanging", _nothing, ("browse",), ("browse",)),
+    "start": Row("commands that do nothing, an agent that starts", _nothing, ("start",), ("start",)),
+    "idle": Row(f"two agents with a session, {IDLE_S:.0f} s left alone", _nothing, ("idle",), ("idle",)),
+    "link": Row(
+        f"512 MiB over a line of {MBIT_S} Mbit/s and {ROUND_TRIP_MS} ms, with and without lanes",
+        make_half,
+        ("first", RESTORE),
+        (LANES, QUIC),
+    ),
     "signaling": Row(f"a signaling server with {IDLE_HOSTS:,} hosts", _nothing, ("serve",), ("signaling",)),
 } | {
     name: Row(f"{count:,} files of 200 to 3,000 bytes", make_linear(count), _TWICE, (OURS,), has_many_files=True)
@@ -114,6 +135,10 @@ def find_makers(scale: float) -> dict[str, Make]:
         "catalogue": partial(SimulatedCatalogue, count=round(CATALOGUE_PACKS * scale)),
         "relay": partial(RelayAlone, scale=scale),
         "browse": Browsing,
+        "start": Starting,
+        "idle": partial(Idling, scale=scale),
+        LANES: LinkedPair,
+        QUIC: partial(LinkedPair, is_quic_only=True),
         "scores": partial(SimulatedScores, count=round(SCORED_PEERS * scale)),
         "signaling": partial(SignalingLoad, hosts=round(IDLE_HOSTS * scale)),
     }

@@ -43,6 +43,12 @@ class Clock(Protocol):
         ...
 
 
+def tell_hour(time_ms: int, now_ms: int) -> str:
+    """Return when something was, as people here say it: `14:02` of the last day, else `2026-11-28 14:02`."""
+    said = datetime.fromtimestamp(time_ms / 1000, UTC).astimezone()
+    return said.strftime("%H:%M" if 0 <= now_ms - time_ms < DAY_S * 1000 else "%Y-%m-%d %H:%M")
+
+
 def slept_s() -> float:
     """Return for how many seconds this machine has slept since it was started; 0 where the system does not tell.
 

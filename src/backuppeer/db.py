@@ -41,7 +41,7 @@ def open_database(
         LocalError: it is locked, or the disk refuses; an upgrade that failed left the old version as it was.
 
     """
-    _refuse_foreign(path, len(scripts))
+    refuse_foreign(path, len(scripts))
     try:
         connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     except sqlite3.Error as exc:
@@ -162,8 +162,19 @@ def find_fault(connection: sqlite3.Connection) -> str:
     return "" if said == "ok" else " ".join(said.split())
 
 
-def _refuse_foreign(path: Path, known: int) -> None:
-    """Refuse what is no file, and a database of a newer version before anything of it is opened for writing."""
+def find_copies(folder: Path) -> set[str]:
+    """Return the names of the copies that upgrades of databases in a folder have left."""
+    return {path.name for path in folder.glob(f"*.v*{_COPY}")}
+
+
+def refuse_foreign(path: Path, known: int) -> None:
+    """Refuse what is no file, and a database of a newer version than `known` before it is opened for writing.
+
+    Raises:
+        DamagedStateError: something else stands there, or, as NewerFormatError, one of a newer version.
+        LocalError: it can't be read.
+
+    """
     if not path.exists() and not path.is_symlink():
         return
     if not path.is_file():

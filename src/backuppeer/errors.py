@@ -215,6 +215,10 @@ class PeerUnreachable(Unavailable):
     """The peer can't be reached, or vanished in mid-work."""
 
 
+class IncompatibleVersion(PeerUnreachable):
+    """The peer is there and proven, but no version of the protocol is common: one of the two is to be upgraded."""
+
+
 class NoSignaling(Unavailable):
     """No signaling server could be reached and the step needs one."""
 

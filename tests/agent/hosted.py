@@ -37,6 +37,15 @@ class Link:
             return "sent"
 
 
+def serving_of(house: HostHouse) -> Serving:
+    """Return what answers requests for a host, as its agent has it."""
+    honest = Serving(house.premises, house.revising.consider, house.standing.blame, house.standing.note_deed)
+    honest.on_terms = TermsDesk(house.revising, house.ending, house.waiving).answer
+    honest.on_succession, honest.find_refusal = house.succeeding.answer, house.succeeding.refuse
+    honest.on_following = house.heirship.answer
+    return honest
+
+
 @asynccontextmanager
 async def hosted(
     house: HostHouse,
@@ -49,10 +58,7 @@ async def hosted(
 ) -> AsyncIterator[Link]:
     """Join an owner and a host; `serve` replaces the honest host's answers, the others are as in `Serving`."""
     network = Network()
-    honest = Serving(house.premises, house.revising.consider, house.standing.blame, house.standing.note_deed)
-    honest.on_terms = TermsDesk(house.revising, house.ending, house.waiving).answer
-    honest.on_succession, honest.find_refusal = house.succeeding.answer, house.succeeding.refuse
-    honest.on_following = house.heirship.answer
+    honest = serving_of(house)
     honest.find_debt = find_debt or honest.find_debt
     honest.on_receipts = on_receipts or honest.on_receipts
     if keep_slot is not None:

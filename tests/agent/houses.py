@@ -176,6 +176,9 @@ class FixedReach:
         self.found = session
         self.asked = 0
 
+    def absent_since_ms(self, _):
+        return 0
+
     async def session(self, _):
         self.asked += 1
         if isinstance(self.found, Exception):

@@ -52,12 +52,13 @@ class Party:
         self.transport: MemoryTransport = network.join(bytes([100 + index]) * 32)
         self.answers = True
         self.may_answer: Callable[[PeerId], bool] = lambda _: self.answers
+        self.make_hello: Callable[[PeerId], Hello] = lambda _: Hello(program=f"party {index}")
         self.faults: list[tuple[PeerId, BackupPeerError]] = []
         self.met: list[Session] = []
         self.prepared = 0
         hooks = Hooks(
             may_answer=self._may_answer,
-            make_hello=lambda _: Hello(program=f"party {index}"),
+            make_hello=self._make_hello,
             on_hello=self._on_hello,
             serve=serve,
             on_fault=lambda peer, error: self.faults.append((peer, error)),
@@ -68,6 +69,9 @@ class Party:
 
     def _may_answer(self, peer: PeerId) -> bool:
         return self.may_answer(peer)
+
+    def _make_hello(self, peer: PeerId) -> Hello:
+        return self.make_hello(peer)
 
     async def _prepare(self) -> None:
         self.prepared += 1

@@ -59,12 +59,12 @@ def batch(tmp_path):
 class Bench:
     """An intake over a repository in memory; `drafts` are the packs it made."""
 
-    def __init__(self, repository, *, dry_run=False):
+    def __init__(self, repository, *, dry_run=False, gives_way=False):
         self.cancel = threading.Event()
         self.sink = MemorySink(repository.keys, repository.index, Vault())
         self.packer = Packer(repository.index, None if dry_run else self.sink)
         self.engine = Engine(repository.keys, repository.index, self.packer, LEVEL, dry_run, False, self.cancel)
-        self.intake = Intake(self.engine)
+        self.intake = Intake(self.engine, gives_way=gives_way)
 
     def finish(self):
         """Return the payloads of all packs by blob id."""
@@ -389,3 +389,15 @@ def test_a_backup_by_processes_is_the_same_as_one_without(repository, source, tm
         os.utime(path, ns=(1, 1), follow_symlinks=False)
     again = repository.backup(source)
     assert again.new_bytes == 0
+
+
+@pytest.mark.parametrize("gives_way", [True, False])
+def test_the_processes_of_a_backup_that_nobody_waits_for_give_way(repository, gives_way):
+    with Bench(repository, gives_way=gives_way).intake as intake:
+        intake._workers.start(1)
+        assert intake._workers.await_workers() == 1
+        worker = intake._workers.take()
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        nicer = os.getpriority(os.PRIO_PROCESS, worker._process.pid) - own
+        intake._workers.give_back(worker, is_well=True)
+    assert nicer == (min(own + 10, 19) - own if gives_way else 0)

@@ -6,10 +6,13 @@ from catalogue import LOOK_UP, MEMORY
 from cells import Key, gather_cells
 from hypothesis import given
 from hypothesis import strategies as st
+from idling import CORE, PRIVATE, WAKES
+from link import LANES, QUIC
 from recovery import RATE, READ_SHARE
 from relay import ONE, SHARE
 from results import Results
 from scores import COLD, OWN_DAY, RECEIPT
+from starting import AGENT, STATUS, VERSION
 from table import format_line, format_markdown, format_text, make_lines
 
 from bench.samples import sample
@@ -86,6 +89,11 @@ def test_aims_are_told_from_full_size_figures():
         sample(row="scores", work="score", peer="scores", figures={COLD: 0.7, RECEIPT: 11.0, OWN_DAY: 0.1}),
         sample(row="browse", work="browse", peer="browse", figures={FIRST: 0.4, COMPLETE: 2.3}),
         sample(row="relay", work="relay", peer="relay", figures={ONE: 100.0, SHARE: 0.7}),
+        sample(row="start", work="start", peer="start", figures={VERSION: 0.1, STATUS: 0.3, AGENT: 0.9}),
+        sample(row="idle", work="idle", peer="idle", figures={CORE: 0.1, PRIVATE: 140.0, WAKES: 3.0}),
+        sample(row="link", peer=LANES, size_bytes=100_000_000, seconds=8.0),
+        sample(row="link", peer=QUIC, size_bytes=100_000_000, seconds=10.0),
+        sample(row="link", work="restore", peer=LANES, size_bytes=87_500_000, seconds=8.0),
     ]
     told = {aim.says: (value, word) for aim, value, word in judge_aims(gather_cells(samples), cores=2)}
     assert told == {
@@ -113,6 +121,16 @@ def test_aims_are_told_from_full_size_figures():
         "`browse`, complete": (2.3, "missed"),
         "`relay`, one pair": (100.0, "enough"),
         "`relay`, slowest of 8 pairs to fastest": (0.7, "missed"),
+        "`--version`": (0.1, "reached"),
+        "`status` of an agent that runs": (0.3, "missed"),
+        "an agent's start until it is ready": (0.9, "reached"),
+        "an idle agent with a session, processor": (0.1, "reached"),
+        "an idle agent, memory of its own": (140.0, "missed"),
+        "an idle agent, wake-ups of its threads": (3.0, "reached"),
+        "backup over a line of 100 Mbit/s and 50 ms, lanes": (1.0, "reached"),
+        "backup over a line of 100 Mbit/s and 50 ms, QUIC alone": (0.8, "missed"),
+        "restore over a line of 100 Mbit/s and 50 ms, lanes": (0.875, "enough"),
+        "restore over a line of 100 Mbit/s and 50 ms, QUIC alone": (None, "not measured"),
     }
     assert len(told) == len(AIMS)
 

@@ -1,5 +1,6 @@
 import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from backuppeer.cli.agents import agent_command, agent_environment, ensure_agent
 from backuppeer.cli.homes import create_peer
 from backuppeer.cli.main import main
 from backuppeer.control.api import Nothing, PingResult
-from backuppeer.errors import ExitCode, LocalError, NotFoundError
+from backuppeer.errors import ExitCode, LocalError, NewerFormatError, NotFoundError
 from backuppeer.ids import shorten_peer_id
 from backuppeer.limits import AGENT_REASON_BYTES
 from cli.rows import run
@@ -100,9 +101,24 @@ def test_an_agent_of_another_version_is_replaced(live, monkeypatch):
         patch.setattr(agents, "agent_command", lambda _: command)
         old = start_agent(live)
     assert old.version == "0.0.0"
-    new = ensure_agent(live).call("ping", Nothing(), PingResult)
+    said = []
+    new = ensure_agent(live, said.append).call("ping", Nothing(), PingResult)
     assert new.version == __version__
+    assert said == [f"the agent was of version 0.0.0: it was ended, and {__version__} goes on with its jobs"]
     assert started(live) == [str(old.pid), str(new.pid)]
+
+
+@pytest.mark.slow
+def test_an_agent_whose_home_this_version_can_not_open_is_left_alone(live, monkeypatch):
+    command = [sys.executable, str(FAKE), str(live.path), "9.9.9"]
+    with monkeypatch.context() as patch:
+        patch.setattr(agents, "agent_command", lambda _: command)
+        newer = start_agent(live)
+    with contextlib.closing(sqlite3.connect(live.state)) as state:
+        state.execute("PRAGMA user_version=999")
+    with pytest.raises(NewerFormatError, match="newer version"):
+        ensure_agent(live)
+    assert ping_agent(live) == newer
 
 
 def test_an_agent_that_ends_at_once_is_told_with_its_exit_code(live, monkeypatch):

@@ -14,6 +14,7 @@ from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.work import PLAIN_LINE_S, View
 from backuppeer.control.events import Event, Progress
 from backuppeer.errors import LocalError, UserError
+from backuppeer.limits import HERALD_S
 from cli.terminal import FakePipe, FakeTerminal
 
 
@@ -278,6 +279,39 @@ def test_a_spinner_tells_how_long_it_has_waited_and_never_cuts_how_to_end_it():
     spinner.show("working")
     spinner.show("waiting", timed=True)
     assert err.getvalue().endswith(" waiting"), "a new one"
+
+
+AWAY = "alice is offline since 14:02"
+LEAVING = "(Ctrl-C keeps what was sent)"
+
+
+def test_a_spinner_counts_down_to_the_next_try_in_80_columns():
+    err, now = FakeTerminal(), [0.0]
+    spinner = Spinner(screen(err), now=lambda: now[0])
+    spinner.show(AWAY, tail=LEAVING, timed=True, retry_s=40.0)
+    for now[0] in (38.8, 41.0):
+        spinner._draw()
+    lines = [line[2:] for line in err.getvalue().split("\r\x1b[K")[1:]]
+    assert all(len(line) < 78 for line in lines)
+    assert lines == [f"{AWAY}; retrying {when} {LEAVING}" for when in ("in 40 s", "in 1 s", "now")]
+    spinner.show("bob does not answer yet", tail=LEAVING, timed=True)
+    assert "retrying" not in err.getvalue().rpartition("bob")[2]
+
+
+def test_in_a_pipe_a_waiting_that_goes_on_is_told_again_after_a_while():
+    err, now = FakePipe(), [0.0]
+    spinner = Spinner(screen(err), now=lambda: now[0])
+    for now[0], retry_s in ((0.0, 4.0), (10.0, 9.0), (HERALD_S, 15.0)):
+        spinner.show(AWAY, tail=LEAVING, timed=True, retry_s=retry_s)
+    assert err.getvalue().splitlines() == [f"{AWAY}; retrying in {n} s {LEAVING}" for n in (4, 15)]
+
+
+def test_the_next_try_of_a_waiting_is_shown_by_the_view():
+    err = FakePipe()
+    it = screen(err)
+    view = View(it, spinner=Spinner(it), leaving="Ctrl-C ends")
+    view.show(Event(event="state", data={"state": "waiting", "text": AWAY, "retry_s": 3.0}))
+    assert err.getvalue() == f"{AWAY}; retrying in 3 s (Ctrl-C ends)\n"
 
 
 def test_a_spinner_speaks_once_in_a_pipe_and_turns_on_a_terminal():

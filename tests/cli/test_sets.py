@@ -194,7 +194,7 @@ def test_a_schedule_is_shown_with_the_truth_about_it(capsys, home):
         '[sets.default.hooks]\nbefore = "true"\n'
     )
     _, out, _ = run(capsys, "backup", "sets")
-    assert "schedule: daily 03:00 (by the agent, as long as it runs" in out
+    assert "schedule: daily 03:00; forgets by itself (by the agent, as long as it runs" in out
     assert "`forget` keeps: 7 daily, all yearly" in out
     assert "hooks: before" in out
 

@@ -608,7 +608,7 @@ def test_an_unknown_option_is_answered_with_where_all_are_told(capsys, home):
 
 def test_an_example_has_what_was_typed_of_a_choice(capsys, home):
     assert "for example: `backup-peer config set region VALUE" in run(capsys, "config", "set", "region")[2]
-    assert "for example: `backup-peer config set network.lan VALUE" in run(capsys, "config", "set")[2]
+    assert "for example: `backup-peer config set KEY VALUE" in run(capsys, "config", "set")[2]
 
 
 def test_accepting_shows_whom_and_the_words_that_the_owner_sees(capsys, agent):

@@ -1,6 +1,7 @@
 """A control server in a thread, with handlers that a test scripts."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -54,7 +55,8 @@ class Dummy:
 
     def stop(self) -> None:
         assert self.server is not None
-        self.server.should_exit = True
+        with contextlib.suppress(RuntimeError):  # it has ended before, and its loop is closed
+            self.call_soon(self.server.stop)
         self._thread.join(10)
         assert not self._thread.is_alive()
 

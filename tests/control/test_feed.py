@@ -160,7 +160,7 @@ def test_an_agent_that_stops_ends_the_reader_and_tells_the_command(place):
         work.start()
         assert begun.wait(10)
         assert dummy.server is not None
-        dummy.server.should_exit = True
+        dummy.call_soon(dummy.server.stop)
         assert reader.ended.wait(10)
         work.join(10)
         stop.set()

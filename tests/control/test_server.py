@@ -286,10 +286,26 @@ def test_stopping_the_server_ends_open_streams_with_an_error_and_removes_the_soc
     with Dummy(place, {"host": host}) as dummy:
         events = dummy.client.work("host", HostRequest(storage=1))
         next(events)
-        dummy.server.should_exit = True
+        dummy.call_soon(dummy.server.stop)
         with pytest.raises(InterruptedByUserError, match="stopped"):
             list(events)
     assert not place.exists()
+
+
+def test_a_server_that_nobody_asks_has_nothing_to_do_in_the_next_second(place):
+    """What wakes an idle agent ten times a second empties the battery of a laptop that does nothing."""
+    with Dummy(place, {}) as dummy:
+        dummy.client.call("ping", Nothing(), PingResult)
+        seen, told = [], threading.Event()
+
+        def look():
+            soon = dummy.loop.time() + 1  # a connection that was used is closed later
+            seen.extend(t for t in dummy.loop._scheduled if not t.cancelled() and t.when() < soon)
+            told.set()
+
+        dummy.call_soon(look)
+        assert told.wait(10)
+    assert seen == []
 
 
 def test_stopping_the_server_leaves_the_socket_of_an_agent_in_a_new_home_of_the_same_name(place):

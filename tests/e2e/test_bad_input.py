@@ -18,8 +18,10 @@ from e2e.harness import (
     find_port,
     udp_ports,
     unix_sockets,
+    wait_request,
     wait_until,
 )
+from e2e.seen import note
 from e2e.trees import make_random_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
@@ -188,6 +190,7 @@ def test_more_space_than_is_offered_is_refused(world: World):
 
 
 # --- the disk
+@pytest.mark.seen
 def test_a_full_quota_refuses_the_rest_and_keeps_the_earlier_snapshot(world: World, files: Path):
     pair = agree(world, storage="70MB")
     first = pair.owner.do("backup", str(files)).last
@@ -202,6 +205,22 @@ def test_a_full_quota_refuses_the_rest_and_keeps_the_earlier_snapshot(world: Wor
     target = world.path / "out"
     pair.owner.do("restore", "latest", "--target", str(target))
     assert describe_tree(below(target, files)) == before
+    asking = pair.owner.start("peers", "resize", "alice", "200MB", "--yes", "--wait", "60s")
+    pair.host.do("requests", "accept", str(wait_request(pair.host)["request_id"]))
+    assert asking.wait().code == 0
+    pair.owner.do("backup", str(more))
+    pair.owner.do("restore", "latest", "--target", str(world.path / "all"))
+    assert describe_tree(below(world.path / "all", more)) == describe_tree(more)
+    note(
+        world,
+        "E5",
+        "a backup needs more than the host agreed to keep",
+        result,
+        verb="backup",
+        code=13,
+        way_out="`peers resize`, accepted there; the same backup then goes on, and a restore gives every byte",
+        hinted="peers resize alice",
+    )
 
 
 def test_a_corrupted_pack_costs_the_named_files_alone(world: World, pair: Pair):

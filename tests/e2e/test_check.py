@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from e2e.harness import Pair, Result, World, agree, below, describe_tree, wait_until
+from e2e.seen import note
 from e2e.trees import make_random_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
@@ -90,6 +91,7 @@ def test_a_rotten_pack_is_named_with_its_host_snapshot_and_files(world: World, p
     assert pair.owner.run("check").code == 15
 
 
+@pytest.mark.seen
 def test_a_rotten_pack_is_repaired_from_another_host(world: World, pair: Pair, tree: Path):
     other = add_host(world, pair, "bob")
     pair.owner.do("backup", str(tree))
@@ -109,6 +111,16 @@ def test_a_rotten_pack_is_repaired_from_another_host(world: World, pair: Pair, t
     again = pair.owner.run("check", "--read-data")
     assert again.code == 3, again  # bob is away; alice's copies are whole
     assert done_of(again)["problems"] == []
+    note(
+        world,
+        "E6",
+        "the disk of one of two hosts flipped bits of a pack",
+        result,
+        verb="check --read-data",
+        code=15,
+        way_out="`check --repair` brings it a whole copy; a restore from it alone gives every byte",
+        hinted="repair",
+    )
 
 
 @pytest.mark.parametrize("harm", ["gone", "garbage", "truncated", "flipped"])

@@ -3,6 +3,7 @@
 import pytest
 
 from e2e.harness import World, below, describe_tree
+from e2e.seen import note
 from e2e.trees import make_random_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -35,6 +36,7 @@ def test_a_friend_comes_by_an_invite_to_an_unlisted_host_and_gets_every_byte_bac
     assert describe_tree(below(target, tree)) == describe_tree(tree)
 
 
+@pytest.mark.seen
 def test_a_code_said_by_telephone_makes_friends_once_and_a_wrong_word_burns_it_for_both(world: World):
     world.start_server()
     host, _ = world.peer("host")
@@ -68,3 +70,13 @@ def test_a_code_said_by_telephone_makes_friends_once_and_a_wrong_word_burns_it_f
         assert (row["alias"], row["verified"]) == (name, True)
     again = owner.run("connect", code, "--yes")
     assert (again.code, "nobody waits" in str(again.last["message"])) == (11, True), "it is over once it was said"
+    note(
+        world,
+        "E2",
+        "the chosen peer's spoken code is typed with wrong words, as by somebody in between who guesses",
+        guessed,
+        verb="connect",
+        code=12,
+        way_out="a new code, said again: connected, and both are marked as friends",
+        hinted="",
+    )

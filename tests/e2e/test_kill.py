@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from e2e.harness import Pair, Running, World, agree, below, describe_tree, wait_until
+from e2e.seen import note
 from e2e.trees import make_random_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
@@ -45,6 +46,7 @@ def test_a_host_killed_in_mid_backup_comes_back_and_the_backup_completes(world: 
     _assert_complete(world, pair, tree)
 
 
+@pytest.mark.seen
 def test_a_host_that_stays_away_ends_the_backup_with_a_hint_and_no_snapshot(world: World, tree: Path):
     pair = agree(world)
     running = _start_backup(pair, tree)
@@ -56,8 +58,19 @@ def test_a_host_that_stays_away_ends_the_backup_with_a_hint_and_no_snapshot(worl
     assert pair.owner.do("snapshots").rows == []
     pair.host.do("status")
     _assert_complete(world, pair, tree)
+    note(
+        world,
+        "E4",
+        "the host is killed in the middle of a backup, and stays away",
+        cut,
+        verb="backup",
+        code=11,
+        way_out="the host is back; the same backup goes on, and a restore gives every byte",
+        hinted="",
+    )
 
 
+@pytest.mark.seen
 def test_an_owner_killed_in_mid_backup_starts_again_without_sending_everything_twice(world: World, tree: Path):
     pair = agree(world)
     running = _start_backup(pair, tree)
@@ -67,6 +80,16 @@ def test_an_owner_killed_in_mid_backup_starts_again_without_sending_everything_t
     assert cut.stderr.startswith("error: ")
     assert "Traceback" not in cut.stderr
     _assert_complete(world, pair, tree)
+    note(
+        world,
+        "E7",
+        "the owner's agent is killed in the middle of a backup",
+        cut,
+        verb="backup",
+        code=1,
+        way_out="the same backup goes on with a new agent, and a restore gives every byte",
+        hinted="run the command again",
+    )
 
 
 def test_the_words_recover_the_last_whole_snapshot_after_the_owner_died_in_the_next_one(world: World, tree: Path):

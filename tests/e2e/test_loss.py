@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from e2e.harness import Home, World, agree, below, describe_tree
+from e2e.seen import note
 from e2e.trees import make_random_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
@@ -52,6 +53,7 @@ def test_a_lost_or_damaged_database_is_rebuilt_and_no_snapshot_is_dropped(
         assert_restores(world, pair.owner, kept, first, f"out-{number}")
 
 
+@pytest.mark.seen
 def test_a_pack_that_the_host_lost_is_told_and_sent_again_once_the_host_is_forgiven(world: World):
     pair = agree(world)
     tree = make_tree(world, "files", 3)
@@ -60,7 +62,8 @@ def test_a_pack_that_the_host_lost_is_told_and_sent_again_once_the_host_is_forgi
     for pack in sorted(pair.packs(), key=lambda path: path.stat().st_size)[-1:]:
         pack.unlink()
     pair.host.do("status")
-    assert pair.owner.run("restore", "latest", "--target", str(world.path / "before")).code == 15
+    restored = pair.owner.run("restore", "latest", "--target", str(world.path / "before"))
+    assert restored.code == 15
     caught = pair.owner.run("backup", str(tree))
     assert caught.code == 13, "the only host was caught, and gets no new data"
     assert [e["message"] for e in caught.events if e["event"] == "fault"] == [
@@ -70,6 +73,16 @@ def test_a_pack_that_the_host_lost_is_told_and_sent_again_once_the_host_is_forgi
     pair.owner.do("peers", "forgive", "alice")
     assert pair.owner.run("backup", str(tree)).code == 0, "it is whole again"
     assert_restores(world, pair.owner, "latest", tree, "after")
+    note(
+        world,
+        "E6",
+        "a pack is gone at the only host, and a backup meets that",
+        caught,
+        verb="backup",
+        code=13,
+        way_out="`peers forgive`; the same backup sends the pack again, and a restore gives every byte",
+        hinted="peers forgive alice",
+    )
 
 
 @pytest.mark.usefixtures("hasty")

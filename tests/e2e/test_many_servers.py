@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from e2e.harness import Home, Running, World, wait_request, wait_until
+from e2e.seen import note
 from e2e.trees import make_random_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -26,6 +27,7 @@ def states(home: Home) -> dict[str, dict[str, object]]:
     return {str(row["url"]): row for row in home.do("status").last["servers"]}
 
 
+@pytest.mark.seen
 def test_peers_meet_and_back_up_while_server_after_server_hangs_and_dies(world: World):
     servers, urls = [], []
     for _ in range(3):
@@ -80,3 +82,15 @@ def test_peers_meet_and_back_up_while_server_after_server_hangs_and_dies(world: 
     assert refused.code == 14
     for url in urls:
         assert url in str(refused.last["message"])
+    world.start_server(port=int(second.rpartition(":")[2]))
+    wait_until(lambda: owner.do("browse").rows, "the offer to be on a server that is back")
+    note(
+        world,
+        "E3",
+        "all three signaling servers hang or are killed, one after the other; backups go on without any",
+        refused,
+        verb="browse",
+        code=14,
+        way_out="one server is back, and the same command finds the offer; nothing else was needed",
+        hinted="",
+    )

@@ -134,6 +134,7 @@ def test_the_time_of_an_answer_is_compared_with_the_middle_of_the_question():
         ("ws://x: the server does not know itself by this name (…)", "--origin"),
         ("ws://x: name or service not known", "spelling"),
         ("ws://x: the server hung up", "TLS"),
+        ("ws://x: the server is of another version: it speaks backup-peer.v2, …", "the older of the two"),
         ("ws://x: did not receive a valid HTTP response", "is it wss://"),
         ("ws://x: what nobody foresaw", "check the address"),
     ],

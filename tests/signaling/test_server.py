@@ -511,6 +511,18 @@ def test_another_protocol_version_is_refused_in_the_opening():
     run(story())
 
 
+def test_a_client_of_another_version_tells_both_versions(monkeypatch):
+    monkeypatch.setattr("backuppeer.signaling.client.SUBPROTOCOL", "backup-peer.v9")
+
+    async def story():
+        async with serving() as server:
+            with pytest.raises(Unavailable, match=r"it speaks backup-peer\.v1, this program backup-peer\.v9"):
+                async with open_link(server.url):
+                    pass
+
+    run(story())
+
+
 def test_compression_is_never_negotiated():
     async def story():
         async with serving() as server, connect(server.url, subprotocols=[SUBPROTOCOL], proxy=None) as socket:

@@ -20,6 +20,7 @@ from backuppeer.limits import (
     LANE_SMALL_FRAMES,
 )
 from backuppeer.transport.lanes import LaneDoor, dial_lane, door, tls
+from backuppeer.transport.throttle import Brakes, Free
 
 HERE = "127.0.0.1"
 TOKEN = bytes(range(32))
@@ -410,3 +411,64 @@ def test_no_thread_is_left_of_a_closed_lane():
 
 def test_a_secret_key_is_not_shown():
     assert "PRIVATE" not in repr(make_certificate())
+
+
+class Toll:
+    """A brake that lets so many bytes through at once, and rests a given time for each piece."""
+
+    def __init__(self, most, rest_s=0.0):
+        self.size, self.rests, self.paid, self.dropped, self.met = most, rest_s, [], 0, threading.Event()
+
+    def most(self):
+        return self.size
+
+    def owe(self, size_bytes):
+        self.paid.append(size_bytes)
+        self.met.set()
+        return TollDebt(self)
+
+
+class TollDebt:
+    def __init__(self, toll):
+        self.toll, self.left = toll, 1
+
+    def rest_s(self):
+        self.left -= 1
+        return self.toll.rests if self.left >= 0 else 0.0
+
+    def drop(self):
+        self.toll.dropped += 1
+
+
+def test_a_lane_pays_for_what_it_sends_and_takes_piece_by_piece():
+    async def scenario():
+        async with lanes() as (owner, host):
+            up, down = Toll(LANE_FRAME_LEAST_BYTES), Toll(4 * LANE_FRAME_LEAST_BYTES)
+            owner.brakes, host.brakes = Brakes(up, Free()), Brakes(Free(), down)
+            size, stream = 16 * LANE_FRAME_LEAST_BYTES, owner.open_stream()
+            sent = asyncio.create_task(stream.write(bytes(size)))
+            taken = await host.accept_stream()
+            assert len(await taken.read_exact(size)) == size
+            await sent
+            assert up.paid == [LANE_FRAME_LEAST_BYTES] * 16
+            assert sum(down.paid) >= size - down.size
+            assert min(down.paid) >= down.size
+            assert (up.dropped, down.dropped) == (16, len(down.paid))
+
+    play(scenario)
+
+
+def test_a_lane_that_rests_is_closed_at_once():
+    async def scenario():
+        async with lanes() as (owner, host):
+            toll = Toll(LANE_FRAME_LEAST_BYTES, rest_s=3600)
+            owner.brakes = Brakes(toll, Free())
+            sending = asyncio.create_task(owner.open_stream().write(bytes(LANE_FRAME_LEAST_BYTES)))
+            await asyncio.to_thread(toll.met.wait, 20)
+            host.close()
+            owner.close()
+            with pytest.raises(PeerUnreachable):
+                await sending
+            assert toll.dropped == 1
+
+    play(scenario)

@@ -1,4 +1,5 @@
 import os
+import re
 from contextlib import suppress
 
 import msgspec
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backuppeer.crypto.identity import Purpose, SigningKey, verify_signature
-from backuppeer.errors import AuthenticationFault, LocalError, PeerFault, ProtocolViolation
+from backuppeer.errors import AuthenticationFault, IncompatibleVersion, LocalError, PeerFault, ProtocolViolation
 from backuppeer.ids import PeerId
 from backuppeer.limits import FRAME_BYTES, HANDSHAKE_FRAME_BYTES
 from backuppeer.wire.codec import FrameReader, decode, encode
@@ -264,10 +265,51 @@ def test_an_acceptor_that_chooses_an_older_version_than_both_speak_is_refused(mo
     assert dialler.peer is None
 
 
-def test_without_a_common_version_there_is_no_session():
+@pytest.mark.parametrize(
+    ("near", "far", "dialler_hears", "acceptor_hears"),
+    [
+        (
+            (1, 1),
+            (2, 3),
+            "a newer backup-peer, .* it speaks protocol 2 to 3, this one 1",
+            "an older .* 1, this one 2 to 3",
+        ),
+        ((3, 4), (1, 2), "an older .* 1 to 2, this one 3 to 4", "a newer .* 3 to 4, this one 1 to 2"),
+    ],
+)
+def test_a_partner_without_a_common_version_is_told_so_under_a_signature_and_knows_who_has_to_upgrade(
+    near, far, dialler_hears, acceptor_hears
+):
     pair = Pair()
+    dialler, acceptor = pair.dial(offer=Offer(near)), pair.accept(offer=Offer(far))
+    with pytest.raises(IncompatibleVersion, match=dialler_hears) as heard:
+        run_pair(dialler, acceptor)
+    assert re.search(acceptor_hears, acceptor.gap.message)
+    newer = "on this machine"
+    assert [newer in heard.value.hint, newer in acceptor.gap.hint] == [near[1] < far[0], far[1] < near[0]]
+    assert dialler.peer is acceptor.peer is None
+    assert dialler.is_over
+    assert acceptor.is_over
+
+
+def test_a_welcome_that_says_a_gap_is_believed_of_nobody_else():
+    pair = Pair()
+    dialler, acceptor = pair.dial(offer=Offer((1, 1))), pair.accept(offer=Offer((1, 1)))
+    (welcome,) = messages_in(acceptor.receive(dialler.receive(acceptor.receive(dialler.start()))))
     with pytest.raises(AuthenticationFault):
-        run_pair(pair.dial(offer=Offer((3, 4))), pair.accept(offer=Offer((1, 2))))
+        dialler.receive(change(welcome, versions=(2, 3), version=3))
+
+
+def test_a_stranger_without_a_common_version_is_told_nothing():
+    pair = Pair()
+    acceptor = pair.accept(offer=Offer((2, 3)), may_answer=lambda _peer: False)
+    dialler = pair.dial()
+    with pytest.raises(AuthenticationFault):
+        acceptor.receive(dialler.receive(acceptor.receive(dialler.start())))
+    assert acceptor.gap is None
+
+
+def test_the_highest_common_version_is_chosen():
     assert choose_version((1, 2), (3, 4)) is None
     assert choose_version((1, 3), (2, 9)) == 3
 

@@ -115,9 +115,9 @@ class Reporter:
             said = Fault(peer_id=format_peer_id(peer), name=name, message=error.message, hint=hint)
             self._post(_event(EventName.FAULT, said))
 
-    def say_state(self, state: str, text: str) -> None:
-        """Tell which step the work is at, without waiting for the watcher."""
-        self._post(_event(EventName.STATE, State(state=state, text=text)))
+    def say_state(self, state: str, text: str, retry_s: float = 0.0) -> None:
+        """Tell which step the work is at, without waiting for the watcher. retry_s: until the next try."""
+        self._post(_event(EventName.STATE, State(state=state, text=text, retry_s=round(retry_s, 1))))
 
     async def state(self, state: str, text: str) -> None:
         """Tell which step the work is at."""

@@ -61,6 +61,8 @@ class ArchiveOptions:
     priorities: tuple[str, ...] = ()
     """Patterns of what is read and sent first, the most important first."""
     workers: int = ENGINE_WORKERS
+    gives_way: bool = False
+    """Nobody waits for it: its processes and threads come after others."""
     cancel: threading.Event = field(default_factory=threading.Event)
     now_ns: Callable[[], int] = time.time_ns
 
@@ -143,7 +145,11 @@ class Archiver:
         before = parent.tree if parent else b""
         urgent = self._find_urgent(engine, root, before, rules)
         # The jobs end first: they use what the intake has.
-        with Intake(engine) as intake, Jobs(max(options.workers, count_readers()), BATCHES_IN_FLIGHT) as jobs:
+        workers, gives_way = max(options.workers, count_readers()), options.gives_way
+        with (
+            Intake(engine, gives_way=gives_way) as intake,
+            Jobs(workers, BATCHES_IN_FLIGHT, gives_way=gives_way) as jobs,
+        ):
             ahead = self._read_ahead(intake, jobs, urgent) if urgent else None
             trust = self._index.begin_walk()
             walker = self._make_walker(intake, jobs, grafts, ahead, trust=trust)

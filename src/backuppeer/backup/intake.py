@@ -129,12 +129,13 @@ def count_readers() -> int:
 class Intake:
     """The reading of one backup; thread-safe. Leaving `with` ends its processes."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, gives_way: bool = False) -> None:
         self.engine = engine
         self._tools = _Tools(engine)
         start = msgspec.msgpack.encode(ReadStart(engine.keys.export(), engine.level))
         self._met = shared_file(MET_BYTES)
-        self._workers = Workers(Job(start, (self._met.fileno(),), READ_MEMORY_BYTES), check=engine.check_cancelled)
+        job = Job(start, (self._met.fileno(),), READ_MEMORY_BYTES, gives_way=gives_way)
+        self._workers = Workers(job, check=engine.check_cancelled)
         self._is_eager = False
         self._counting = threading.Lock()
         self._batches = 0

@@ -10,14 +10,18 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
+from backuppeer.giving_way import lower_disk
+
 T = TypeVar("T")
 
 
 class Jobs:
     """A bounded queue of jobs. Submitted and collected by one thread; `done` callbacks run in that thread."""
 
-    def __init__(self, workers: int, most: int) -> None:
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="engine")
+    def __init__(self, workers: int, most: int, *, gives_way: bool = False) -> None:
+        """gives_way: its threads come last at the disk."""
+        begin = lower_disk if gives_way else None
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="engine", initializer=begin)
         self._most = most
         self._queue: deque[Callable[[bool], bool]] = deque()
 

@@ -25,6 +25,7 @@ import structlog
 
 from backuppeer.backup.frames import FAULT, READY, receive_frame, send_frame
 from backuppeer.errors import LocalError
+from backuppeer.giving_way import lower_process
 from backuppeer.limits import WORKER_END_S, WORKER_LOOK_S
 
 _log = structlog.get_logger()
@@ -38,11 +39,15 @@ class WorkerEndedError(LocalError):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What every worker of a job is started with: the first message, descriptors with it, bytes of shared memory."""
+    """What every worker of a job is started with: the first message, descriptors with it, bytes of shared memory.
+
+    gives_way: nobody waits for it, so it comes after others at processor and disk.
+    """
 
     start: bytes
     descriptors: tuple[int, ...]
     memory_bytes: int
+    gives_way: bool = False
 
 
 class Workers:
@@ -145,6 +150,8 @@ class Worker:
                 failed.callback(self._socket.close)
                 with theirs:
                     self._process = _spawn(theirs.fileno(), file.fileno())
+                if job.gives_way:
+                    lower_process(self._process.pid)
             failed.callback(self.close)
             send_frame(self._socket, job.start, job.descriptors)
             failed.pop_all()

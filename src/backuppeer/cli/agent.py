@@ -12,6 +12,7 @@ from backuppeer.cli.context import context_of
 from backuppeer.cli.homes import read_peer
 from backuppeer.cli.render import shorten_id
 from backuppeer.cli.unlocking import offer_secrets
+from backuppeer.cli.upgrading import check_format, tell_replaced, telling_upgrade
 from backuppeer.control.api import PingResult
 from backuppeer.errors import LocalError
 from backuppeer.limits import SERVICE_LOOK_S
@@ -38,10 +39,14 @@ def start(ctx: typer.Context) -> int:
     context = context_of(ctx)
     found = ping_agent(context.home)
     if found is not None and found.version != __version__:
+        check_format(context.home)
         stop_agent(context.home)
+        tell_replaced(found.version, context.screen.note)
         found = None
     started = found is None
-    found = found or start_agent(context.home)
+    if found is None:
+        with telling_upgrade(context.home, context.screen.note):
+            found = start_agent(context.home)
     context.screen.line(f"agent {'started' if started else 'runs already'}: {_describe(found)}")
     context.screen.done({"started": started, "pid": found.pid, "version": found.version})
     return 0

@@ -18,6 +18,7 @@ from backuppeer import __version__
 from backuppeer.agent.home.home import Home
 from backuppeer.cli.homes import require_identity
 from backuppeer.cli.unlocking import offer_secrets, try_secrets
+from backuppeer.cli.upgrading import Tell, check_format, tell_nobody, tell_replaced, telling_upgrade
 from backuppeer.control.api import Nothing, PingResult
 from backuppeer.control.client import AgentNotRunning, Client
 from backuppeer.control.sockets import socket_path_for
@@ -34,6 +35,8 @@ _KEPT: Final = frozenset(
 """What the agent inherits of the command's environment: no more, for a shell's environment is full of secrets."""
 _KEPT_PREFIXES: Final = ("LC_", "XDG_")
 _FIRST_WAIT_S: Final = 0.005
+_LONGEST_PAUSE_S: Final = 0.03
+"""Between two pings of an agent that starts: half of it is what a person waits in vain, and a ping costs 0.3 ms."""
 _LONGEST_WAIT_S: Final = 0.1
 
 
@@ -55,20 +58,26 @@ def ping_agent(home: Home) -> PingResult | None:
         return None
 
 
-def ensure_agent(home: Home) -> Client:
+def ensure_agent(home: Home, tell: Tell = tell_nobody) -> Client:
     """Return a client for a running agent of this version, starting or replacing one as needed.
+
+    tell: hears that an agent of another version was replaced, and that the home was upgraded.
 
     Raises:
         NotFoundError: the home has no identity.
+        NewerFormatError: a newer version has upgraded the home; its agent is left alone.
         LocalError: the agent does not start.
 
     """
     found = ping_agent(home)
     if found is not None and found.version != __version__:
+        check_format(home)
         stop_agent(home)
+        tell_replaced(found.version, tell)
         found = None
     if found is None:
-        start_agent(home)
+        with telling_upgrade(home, tell):
+            start_agent(home)
     return client_of(home)
 
 
@@ -108,8 +117,8 @@ def _start(home: Home, secret: bytes, reason: int, tell: int) -> PingResult:
         if process.poll():
             raise _explain_end(home, process.returncode, reason)
         time.sleep(wait_s)
-        wait_s = min(wait_s * 1.5, _LONGEST_WAIT_S)
-        if process.returncode == 0 and wait_s == _LONGEST_WAIT_S:
+        wait_s = min(wait_s * 1.5, _LONGEST_PAUSE_S)
+        if process.returncode == 0 and wait_s == _LONGEST_PAUSE_S:
             # Another process has the lock but does not answer: perhaps an agent about to end. Be next.
             process = _spawn(home, secret, tell)
     process.kill()

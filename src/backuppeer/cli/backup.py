@@ -191,7 +191,7 @@ def _run(context: Context, work: Callable[..., BackupResult], *, dry: bool) -> B
     client = context.client()
     try:
         with Spinner(context.screen) as spinner:
-            view = View(context.screen, spinner=spinner)
+            view = View(context.screen, spinner=spinner, leaving="Ctrl-C keeps what was sent")
             return _leave_out_told(work(client, view=view), view.noted)
     except KeyboardInterrupt:
         if dry:

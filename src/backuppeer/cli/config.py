@@ -6,8 +6,9 @@ from typing import Annotated
 import msgspec
 import typer
 
-from backuppeer.agent.home.config import DEFAULTS, KEYS, change_config, read_config, value_of
+from backuppeer.agent.home.config import DEFAULTS, KEYS, Config, change_config, read_config, value_of
 from backuppeer.agent.home.config_writer import write_config
+from backuppeer.agent.home.power import CAN_TELL
 from backuppeer.cli import servers
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line
@@ -15,7 +16,8 @@ from backuppeer.errors import UserError
 from backuppeer.signaling.proxying import parse_proxy
 from backuppeer.signaling.servers import check_servers
 
-_Key = Annotated[str, typer.Argument(metavar="|".join(KEYS), help="Which setting.")]
+_URLS = "notify.urls"
+_Key = Annotated[str, typer.Argument(metavar="KEY", help=f"Which setting: {', '.join(KEYS)}.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -42,9 +44,9 @@ def get(ctx: typer.Context, key: _Key) -> int:
 
 
 def set_value(ctx: typer.Context, key: _Key, value: Annotated[str, typer.Argument(help="The new value.")]) -> int:
-    """Change one setting; what is wrong is refused and nothing changes."""
+    """Change one setting; what is wrong is refused and nothing changes. `notify.urls -` asks for the addresses."""
     context = context_of(ctx)
-    changed = change_config(read_config(context.home), key, value)
+    changed = _change_urls(context, value) if key == _URLS else change_config(read_config(context.home), key, value)
     if changed.servers is not None:
         changed = msgspec.structs.replace(changed, servers=check_servers(changed.servers))
     if changed.proxy is not None:
@@ -59,8 +61,24 @@ def set_value(ctx: typer.Context, key: _Key, value: Annotated[str, typer.Argumen
             "your slot goes on as before until the agent starts anew: `backup-peer agent stop`, then "
             "`backup-peer agent start`"
         )
+    if key == "schedule.on_battery" and value == "no" and not CAN_TELL:
+        context.screen.note("whether this machine runs on its battery is known on Linux alone: here nothing waits")
     context.screen.done({"key": key, "value": shown})
     return 0
+
+
+def _change_urls(context: Context, value: str) -> Config:
+    from backuppeer.cli.notified import check, read_urls  # noqa: PLC0415 - asyncio, subprocess: start-up time
+
+    text = read_urls(context.screen) if value == "-" else value
+    changed = change_config(read_config(context.home), _URLS, text)
+    if changed.notify is not None and changed.notify.urls:
+        check(context.screen, changed.notify.urls)
+        if value != "-":
+            context.screen.note(
+                "the addresses, and passwords in them, stand in your shell's history: `-` asks for them"
+            )
+    return changed
 
 
 def _check_region(region: str) -> None:

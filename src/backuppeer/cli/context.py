@@ -50,7 +50,7 @@ class Context:
         from backuppeer.cli.agents import ensure_agent  # noqa: PLC0415 - subprocess; not for verbs without agent
 
         homes.named_proxy(self.options)  # what is wrong is said before anything is started
-        client = ensure_agent(self.home)
+        client = ensure_agent(self.home, self.screen.note)
         client.proxy = self.proxy()
         return client
 

@@ -84,7 +84,7 @@ def make_heirship(
             prepare=made.prepare,
         )
         former = Sessions(announcing.transport, identity, announcing.clock, hooks, lane_binds=bind_addresses())
-        sessions.former = (*sessions.former, former)
+        sessions.former, former.rates = (*sessions.former, former), sessions.rates
         reaches[name] = Reach(announcing.state, former, loopback=is_loopback_only())
         reaches[name].find_road = relays.road
     made.reaches = reaches

@@ -70,6 +70,8 @@ VERBS: Final = {
     "cancel": Verb("cancel", "backup-peer cancel 3"),
     "reputation": Verb("reputation", "backup-peer reputation explain alice"),
     "status": Verb("status", "backup-peer status"),
+    "report": Verb("report", "backup-peer report"),
+    "notify": Verb("notify", "backup-peer notify test"),
     "doctor": Verb("doctor", "backup-peer doctor"),
     "passphrase": Verb("passphrase", "backup-peer passphrase set"),
     "kit": Verb("kit", "backup-peer kit --to kit.html"),
@@ -87,6 +89,7 @@ _EPILOG: Final = (
     "`browse`, `connect`, `backup` — or `host` to keep others' backups."
 )
 _INTERRUPTED: Final = 130
+_WINDOWS: Final = frozenset({"win32", "cygwin", "msys"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,6 +99,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest == ["--version"]:
         sys.stdout.write(f"backup-peer {__version__}\n")
         return 0
+    if sys.platform in _WINDOWS:
+        from backuppeer.cli.platforms import refuse  # noqa: PLC0415 - start-up time
+
+        return refuse(sys.stdout, sys.stderr, is_json="--json" in front)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that can't show a sign gets an escape, never a traceback.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
@@ -222,10 +229,13 @@ def _show_way(error: Exception, verb: str) -> str:
 
 def _name_arguments(command: object, typed: "Mapping[str, object]") -> "Iterator[str]":
     """Yield a word for each argument that a command takes: what was typed of a choice; else the last, the shortest."""
+    from backuppeer.agent.home.config import KEYS  # noqa: PLC0415 - start-up time
+
     for each in getattr(command, "params", ()):
         if each.param_type_name == "argument" and each.required:
             words = (each.metavar or each.name.upper()).split("|")
-            yield next((word for word in words if word == typed.get(each.name)), words[-1])
+            known = KEYS if words == ["KEY"] else words
+            yield next((word for word in known if word == typed.get(each.name)), words[-1])
 
 
 def _lower(message: str) -> str:

@@ -21,6 +21,7 @@ from backuppeer.agent.commands.kit import KitCommands
 from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.mount import MountCommands
 from backuppeer.agent.commands.moving import MoveCommands
+from backuppeer.agent.commands.notifying import NotifyCommands
 from backuppeer.agent.commands.opinions import OpinionCommands
 from backuppeer.agent.commands.owner import OwnerCommands
 from backuppeer.agent.commands.prune import PruneCommands
@@ -113,6 +114,8 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     mine |= _make_recover_handlers(agent)
     mine |= {"rebut": RebutCommands(agent).rebut, "kit": KitCommands(agent).kit}
     mine |= _make_audit_handlers(AuditCommands(agent)) | {"status/seen": HomeCommands(agent).see}
+    notify = NotifyCommands(agent)
+    mine |= {"notify/test": notify.test, "report": notify.report}
     doctor, sessions = DoctorCommands(agent), SessionCommands(agent)
     mine |= {"sessions": sessions.list_all, "disconnect": sessions.disconnect}
     mine |= {"doctor/peers": doctor.peers, "doctor/network": doctor.network}

@@ -54,6 +54,7 @@ from backuppeer.control.mounting import MountResult
 from backuppeer.control.proven import AuditRow
 from backuppeer.control.pruning import PrunePlan, PruneResult
 from backuppeer.control.replacing import ReplacePlan, ReplaceResult
+from backuppeer.control.reporting import NotifiedPlace, Report
 from backuppeer.control.reputation import OpinionRow, Reputation, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreResult
 from backuppeer.control.saving import BackupResult
@@ -106,6 +107,11 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     passphrase_command: str | None
     share_receipts: str | None = msgspec.field(name="trust.share_receipts")
     lan: str | None = msgspec.field(name="network.lan")
+    urls: list[str] | None = msgspec.field(name="notify.urls")
+    """Masked: services alone."""
+    after: str | None = msgspec.field(name="notify.after")
+    report: str | None = msgspec.field(name="notify.report")
+    on_battery: str | None = msgspec.field(name="schedule.on_battery")
 
 
 class Setting(msgspec.Struct, kw_only=True):
@@ -209,6 +215,8 @@ VALUES: Final[dict[str, Any]] = {
     "config servers": list[ListedServer],
     "config servers list": list[ListedServer],
     "doctor": list[Finding],
+    "notify test": list[NotifiedPlace],
+    "report": Report,
     "config servers test": list[Probe],
     "agent status": AgentStatus,
     "service status": ServiceState,

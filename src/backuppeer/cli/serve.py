@@ -23,6 +23,7 @@ from backuppeer.agent.agent import Agent
 from backuppeer.agent.audits.auditor import Auditor
 from backuppeer.agent.heap import relax_collector
 from backuppeer.agent.home.aside import open_or_set_aside
+from backuppeer.agent.home.cap_reader import CapReader
 from backuppeer.agent.home.config import (
     bind_addresses,
     is_loopback_only,
@@ -34,6 +35,7 @@ from backuppeer.agent.home.heir import settle_succession
 from backuppeer.agent.home.home import PROOFS, Home, sweep_unfinished
 from backuppeer.agent.home.keyring import HomeKeys, load_keys
 from backuppeer.agent.home.logbook import open_log
+from backuppeer.agent.home.power import find_obstacle
 from backuppeer.agent.home.state import State
 from backuppeer.agent.host.authorities import find_authority, list_authorities
 from backuppeer.agent.host.ending import Ending as HostEnding
@@ -53,9 +55,11 @@ from backuppeer.agent.host.succeeding import Succeeding
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.terms import TermsDesk
 from backuppeer.agent.host.waiving import Waiving as HostWaiving
+from backuppeer.agent.jobs.housekeeping import Housekeeping
 from backuppeer.agent.jobs.lookout import Lookout
 from backuppeer.agent.jobs.rounds import Rounds
 from backuppeer.agent.jobs.timekeeper import Timekeeper
+from backuppeer.agent.overview.watch import make_teller
 from backuppeer.agent.owner.announcing import Announcing
 from backuppeer.agent.owner.connecting import Connecting
 from backuppeer.agent.owner.ending import Ending
@@ -174,7 +178,7 @@ def _make_reach(
     clock = announcing.clock
     reach, contacting = Reach(state, sessions, loopback=is_loopback_only()), Contacting(standing, clock)
     reach.on_missed, reach.neighbours = contacting.missed, Neighbours(state, clock, bind_addresses())
-    reach.neighbours.is_set = partial(may_use_lan, home)
+    reach.neighbours.is_set, sessions.rates.read = partial(may_use_lan, home), CapReader(home, clock).read
     relays = Relays(announcing.transport, clock, loopback=is_loopback_only())
     relays.is_relayed = lambda: any(s.connection.path().kind is PathKind.RELAYED for s in sessions.all())
     return reach, contacting, relays
@@ -236,7 +240,9 @@ def _make_audits(
         return [*(announcing.waiting() if may_tell else ()), *following.waiting()]
 
     lookout.find_waiting = find_waiting
-    timekeeper = Timekeeper(vault, home, before=revising.follow_up)
+    housekeeping = Housekeeping(vault, home, state)
+    timekeeper = Timekeeper(vault, home, before=revising.follow_up, housekeeping=housekeeping)
+    timekeeper.find_obstacle = partial(find_obstacle, home)
     return auditor, Rounds(vault, auditor, is_wanted=is_wanted), lookout, timekeeper
 
 
@@ -297,11 +303,12 @@ async def serve(home: Home, secret: bytes, *, on_start: Callable[[], None]) -> N
         loop.add_signal_handler(number, agent.stopping.set)
     door = asyncio.create_task(server.run_until_stopped())
     await agent.start()
+    agent.spawn(make_teller(agent).run())
     on_start()
     _log.info("agent started", version=__version__, pid=os.getpid())
     stopping = asyncio.create_task(agent.stopping.wait())
     await asyncio.wait([door, stopping], return_when=asyncio.FIRST_COMPLETED)
-    server.should_exit = True
+    server.stop()
     with suppress(asyncio.CancelledError):
         await door
     await agent.close()

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from backuppeer.cli.caps import describe_caps
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import Column, draw_table, escape_line, format_moment, shorten_id, wrap_line
 from backuppeer.cli.screen import Screen
@@ -133,7 +134,8 @@ def _describe_further(row: SessionRow, now_s: float) -> Iterator[str]:
         yield f"lost since {format_moment(row.since)}, {escape_line(row.reason)}; {when}"
     if row.work:
         mean = f"; {format_size(row.bytes_per_s)}/s on average" if row.bytes_per_s else ""
-        yield f"{escape_line(', '.join(row.work))}{mean}"
+        caps = f"; {describe_caps(row.caps)}" if row.caps else ""
+        yield f"{escape_line(', '.join(row.work))}{mean}{caps}"
     is_relay_all = row.path == _RELAYED and row.quality_reason == "it goes by a relay"
     if row.quality and row.quality != _GOOD and not is_relay_all:
         yield f"{escape_line(row.quality)}, as {escape_line(row.quality_reason)}"

@@ -256,9 +256,18 @@ def _describe(kept: BackupSet) -> Mapping[str, str]:
         "leaves out": ", ".join(map(escape_line, [*patterns, *marks])),
         "to": hosts + copies,
         "`forget` keeps": _describe_retention(kept.retention),
-        "schedule": f"{escape_line(kept.schedule)} ({_RUN})" if kept.schedule else "",
+        "schedule": _describe_schedule(kept),
         "hooks": ", ".join(hooks),
     }
+
+
+def _describe_schedule(kept: BackupSet) -> str:
+    if not kept.schedule:
+        return ""
+    window = f", begun within {escape_line(kept.window)}" if kept.window else ""
+    by_itself = kept.auto_forget and kept.retention.policy().has_rule
+    forgets = "; forgets by itself" if by_itself else ""
+    return f"{escape_line(kept.schedule)}{window}{forgets} ({_RUN})"
 
 
 def _describe_retention(retention: Retention) -> str:

@@ -1,10 +1,13 @@
 """`status`: the state of this home on one screen."""
 
+import shlex
 from collections.abc import Iterator
 from typing import Annotated, Final
 
 import typer
 
+from backuppeer.cli.caps import describe_caps
+from backuppeer.cli.checkup.itself import advise_overdue, describe_overdue
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.job_words import describe_live
 from backuppeer.cli.render import escape_line, escape_name, format_count, format_moment, say_later, shorten_id
@@ -13,7 +16,7 @@ from backuppeer.cli.units import format_size
 from backuppeer.control.alarms import SeenAlarms
 from backuppeer.control.api import HostingState, LanState, Nothing, StatusResult, StoringState
 from backuppeer.control.proven import AuditRow
-from backuppeer.control.scheduling import ScheduledSet
+from backuppeer.control.scheduling import Pruned, ScheduledSet
 from backuppeer.control.servers import ServerState
 
 _LABEL: Final = 11
@@ -45,6 +48,9 @@ def status(
         return 0
     for line in _describe(context.screen, result):
         context.screen.line(line, hang=_LABEL + 2)
+    for overdue in result.overdue:
+        label = context.screen.paint("alarm:", RED)
+        context.screen.line(f"{label} {describe_overdue(overdue)}; {advise_overdue(overdue)}", hang=6)
     for line in _describe_waiting(result):
         context.screen.line(line, hang=2)
     for note in result.notes:
@@ -77,6 +83,8 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
     if lan := _describe_lan(result.lan):
         yield f"lan        {lan}"
     yield f"sessions   {result.sessions}{f', {result.relayed} of them relayed' if result.relayed else ''}"
+    if caps := describe_caps(result.caps):
+        yield f"bandwidth  {caps}"
     yield f"hosting    {_describe_hosting(result.hosting)}"
     if result.storing.hosts:
         yield f"storing    {_describe_storing(result.storing)}"
@@ -84,6 +92,9 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
         yield f"{'' if number else 'proofs':<{_LABEL}}{_describe_proofs(screen, row)}"
     for number, kept in enumerate([] if result.read_only else result.scheduled):
         yield f"{'' if number else 'schedule':<{_LABEL}}{_describe_schedule(screen, kept)}"
+        yield from (f"{'':<{_LABEL}}  {line}" for line in _describe_old(screen, kept))
+    if pruned := _describe_pruned(screen, result.pruned):
+        yield f"pruning    {pruned}"
     for number, job in enumerate(result.jobs):
         yield f"{'' if number else 'jobs':<{_LABEL}}{describe_live(job)}"
     yield f"snapshots  {result.snapshots}{_READ_ONLY if result.read_only else ''}"
@@ -143,14 +154,36 @@ def _describe_proofs(screen: Screen, row: AuditRow) -> str:
 def _describe_schedule(screen: Screen, kept: ScheduledSet) -> str:
     """Return one set's line: when it was backed up and will be, and what stands in the way."""
     last = f"last backed up {format_moment(kept.last)}" if kept.last else "never backed up yet"
-    following = f"next {format_moment(kept.next)}"
+    following = f"next {format_moment(kept.next)}{f', within {escape_line(kept.window)}' if kept.window else ''}"
     if kept.running:
         return f"{screen.paint('✓', GREEN)} {kept.set}: {last}; being backed up since {format_moment(kept.running)}"
     if kept.failure:
         failed = f"the try at {format_moment(kept.failed)} failed: {escape_line(kept.failure)}"
         return f"{screen.paint('✗', RED)} {kept.set}: {last}; {failed}; {following}"
+    if kept.waiting:
+        waits = f"{last}{', which is late' if kept.late else ''}; due, and waits: {escape_line(kept.waiting)}"
+        return f"{screen.paint('!', YELLOW)} {kept.set}: {waits}"
     sign = screen.paint("!", YELLOW) if kept.late else screen.paint("✓", GREEN) if kept.last else "·"
     return f"{sign} {kept.set}: {last}{', which is late' if kept.late else ''}; {following}"
+
+
+def _describe_old(screen: Screen, kept: ScheduledSet) -> Iterator[str]:
+    """Yield what became of old snapshots of a set, and why they stay."""
+    if kept.forgot_time:
+        count = format_count(kept.forgot, "snapshot")
+        yield f"its rules let go of {count} {format_moment(kept.forgot_time)}"
+    if kept.kept_why:
+        by_hand = f"`backup-peer forget --set {shlex.quote(kept.set)}` shows what would go"
+        yield f"{screen.paint('!', YELLOW)} old snapshots: {escape_line(kept.kept_why)}; {by_hand}"
+
+
+def _describe_pruned(screen: Screen, pruned: Pruned) -> str:
+    """Return when what nobody needs was dropped last by itself; empty if it never was."""
+    done = f"{format_size(pruned.freed_bytes)} {format_moment(pruned.time)}" if pruned.time else "nothing yet"
+    if pruned.failure:
+        failed = f"the try at {format_moment(pruned.failed)} failed: {escape_line(pruned.failure)}"
+        return f"{screen.paint('!', YELLOW)} {done}; {failed}"
+    return f"{screen.paint('✓', GREEN)} {done}, by itself" if pruned.time else ""
 
 
 def _describe_storing(storing: StoringState) -> str:

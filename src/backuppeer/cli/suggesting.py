@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from backuppeer.agent.home.config import KEYS
 from backuppeer.cli.further import ITSELF
 from backuppeer.cli.options import FLAGS, VALUED
 
@@ -52,6 +53,7 @@ class Known:
     snapshots: Look
 
 
+_OF_SETTINGS: Final = "KEY"
 _OF_PEERS: Final = re.compile(r"ALIAS|PEER|ALICE|BOB")
 _OF_SNAPSHOTS: Final = re.compile(r"^\[?SNAPSHOT")
 _OF_FOLDERS: Final = re.compile(r"\bDIR\b")
@@ -125,6 +127,8 @@ def _suggest_value(metavar: str, known: Known, *, is_peer: bool = False) -> Sugg
     """Return what fits a place by what the help calls it."""
     if is_peer or _OF_PEERS.search(metavar):
         return Suggestions(tuple(known.peers()))
+    if metavar == _OF_SETTINGS:
+        return Suggestions(tuple(Suggestion(key) for key in KEYS))
     if _OF_SNAPSHOTS.match(metavar):
         return Suggestions((Suggestion("latest", "the newest"), *known.snapshots()))
     if _OF_FOLDERS.search(metavar):

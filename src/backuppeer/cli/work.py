@@ -146,7 +146,8 @@ class View:
         self._log_step(said.state, said.text)
         if said.state in _AWAITED:
             is_waiting = said.state in _STILL
-            self._spinner.show(said.text, tail=f"({self._leaving})" if is_waiting else "", timed=is_waiting)
+            tail = f"({self._leaving})" if is_waiting else ""
+            self._spinner.show(said.text, tail=tail, timed=is_waiting, retry_s=said.retry_s)
         else:
             if not self._turning:
                 self._spinner.rest()

@@ -6,10 +6,11 @@ are bytes, times RFC 3339 UTC text, ids full text, paths text with surrogate esc
 
 import msgspec
 
+from backuppeer.control.bandwidth import CapState
 from backuppeer.control.jobs import JobRow
 from backuppeer.control.promises import NO_WISH, NOTHING_PROMISED, Promised, PromiseWish
 from backuppeer.control.proven import AuditRow
-from backuppeer.control.scheduling import ScheduledSet
+from backuppeer.control.scheduling import OverdueSet, Pruned, ScheduledSet
 from backuppeer.control.servers import ServerState
 
 
@@ -106,11 +107,16 @@ class StatusResult(msgspec.Struct, kw_only=True):
     """Of the sessions: those that go by a relay."""
     scheduled: list[ScheduledSet] = msgspec.field(default_factory=list)
     """Sets that the agent backs up by itself."""
+    pruned: Pruned = msgspec.field(default_factory=Pruned)
+    overdue: list[OverdueSet] = msgspec.field(default_factory=list)
+    """Sets that were not backed up for longer than `notify.after`: an alarm."""
     network: str = ""
     """What lies before this machine, as servers see it, and at whose relay it is found; empty: not known."""
     lan: LanState = msgspec.field(default_factory=LanState)
     jobs: list[JobRow] = []
     """Those under way."""
+    caps: list[CapState] = msgspec.field(default_factory=list)
+    """On what is sent and received, as they hold now."""
 
 
 class PeerRow(msgspec.Struct, kw_only=True):

@@ -46,16 +46,17 @@ class ErrorResult(msgspec.Struct, kw_only=True):
 
 
 class State(msgspec.Struct, kw_only=True):
-    """A step of the work. text: in words.
+    """A step of the work. text: in words. retry_s: waiting, so many seconds until the next try; 0: it is under way.
 
-    state: searching, knocking, dialling, verifying, catching-up, … · waiting: for a person's answer, or in backup and
-    restore for a peer that is away; nothing moves until · connected: it is there (again) · working: goes on without it.
+    state: searching, knocking, dialling, verifying, catching-up, … · waiting: for a person's answer, or for a peer
+    that is away; nothing moves until · connected: it is there (again) · working: goes on without it.
     paused: by a person; nothing moves until · resumed.
     Of an offer · unlisted: no signaling server shows it now · listed: one does again.
     """
 
     state: str
     text: str = ""
+    retry_s: float = 0.0
     job: int = 0
     """Of `paused` and `resumed`: the number of the job."""
 

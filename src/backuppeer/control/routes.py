@@ -95,6 +95,7 @@ from backuppeer.control.pruning import PrunePlan, PruneRequest, PruneResult
 from backuppeer.control.rebutting import KeptRemoval, RebutRequest
 from backuppeer.control.recovering import Place, RecoverRequest, RecoverResult
 from backuppeer.control.replacing import ReplacePlan, ReplaceRequest, ReplaceResult
+from backuppeer.control.reporting import NotifiedPlace, Report
 from backuppeer.control.reputation import OpinionRow, OpinionsRequest, Reputation, ReputationRequest, ReputationRow
 from backuppeer.control.restoring import RemovalRow, RestorePlan, RestoreRequest, RestoreResult
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
@@ -140,6 +141,8 @@ ROUTES: dict[str, Route] = {
         request=UndeleteRequest, result=UndeleteResult, work=True, summary="have snapshots back, and their packs kept"
     ),
     "peers/set": Route(request=PeerSetting, result=PeerRow, summary="record what a person knows of a peer"),
+    "report": Route(request=Nothing, result=Report, summary="what the last seven days brought"),
+    "notify/test": Route(request=Nothing, result=list[NotifiedPlace], summary="send a trial notification"),
     "status/seen": Route(request=Nothing, result=SeenAlarms, summary="repeat the alarms that stand no more"),
     "host/move/place": Route(
         request=Nothing, result=MovePlace, summary="where the store lies after a move that was left"

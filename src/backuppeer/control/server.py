@@ -112,12 +112,23 @@ class ControlServer(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
+            date_header=False,  # uvicorn's main loop would renew it
             timeout_graceful_shutdown=STOP_GRACE_S,
         )
         super().__init__(config)
         self._path = socket_path
         self._listener = open_listener(socket_path)
         self._identity = identify(socket_path)
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End `run_until_stopped`; to be called in its event loop."""
+        self.should_exit = True
+        self._stopping.set()
+
+    async def main_loop(self) -> None:
+        """Wait for `stop`. uvicorn's own looks ten times a second, and so wakes a machine that has nothing to do."""
+        await self._stopping.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -125,7 +136,7 @@ class ControlServer(uvicorn.Server):
         yield
 
     async def run_until_stopped(self) -> None:
-        """Serve until `should_exit` is set, then end open streams and remove the socket."""
+        """Serve until `stop` is called, then end open streams and remove the socket."""
         try:
             await self.serve(sockets=[self._listener])
         finally:

@@ -6,6 +6,7 @@ Knows: shapes. Must not know: the agent, the terminal. Units and texts as in `co
 import msgspec
 
 from backuppeer.control.api import PeerRequest
+from backuppeer.control.bandwidth import CapState
 
 
 class SessionRow(msgspec.Struct, kw_only=True):
@@ -17,7 +18,7 @@ class SessionRow(msgspec.Struct, kw_only=True):
     which requests were in flight; 0 before the first. now_bytes_per_s: within the last seconds. loss: share of packets
     of the last minute that were lost; null where nobody counts, or too few were sent. quality: good, fair, poor, or
     empty where there is no session. work: what is in flight, in words. reason: why a session was lost. next_try: when
-    it is looked for again; empty while it is being dialled.
+    it is looked for again; empty while it is being dialled. caps: those that hold for the work.
     """
 
     peer_id: str
@@ -37,6 +38,7 @@ class SessionRow(msgspec.Struct, kw_only=True):
     work: list[str] = msgspec.field(default_factory=list)
     reason: str = ""
     next_try: str = ""
+    caps: list[CapState] = msgspec.field(default_factory=list)
 
 
 class DisconnectRequest(PeerRequest, kw_only=True):

@@ -27,6 +27,7 @@ from backuppeer.host.disk import (
     write_all,
 )
 from backuppeer.host.layout import Layout
+from backuppeer.host.parts import Part
 from backuppeer.host.quota import Reservation
 from backuppeer.ids import AgreementId, StoredId
 from backuppeer.proof.merkle import IncrementalLeaves, stored_id_of_leaves
@@ -130,6 +131,36 @@ class Incoming:
             except (BackupPeerError, OSError):
                 self.abort()
                 raise
+
+    def go_on(self, part: Part) -> None:
+        """Begin with what came before the transfer was cut; without it, if it is not there as it was left.
+
+        Called before the first byte. Only appended to: should the bytes be others, the whole pack is refused.
+        """
+        with self._turn:
+            self._check_open()
+            try:
+                descriptor = os.open(part.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except OSError:
+                return
+            is_ours = part.path.parent == self._temporary.parent
+            if not is_ours or os.fstat(descriptor).st_size != part.received or part.received >= self.size:
+                os.close(descriptor)
+                remove_quietly(part.path)
+                return
+            self._descriptor, self._temporary, self._upon = descriptor, part.path, part.upon
+            self._leaves, self.received = part.leaves, part.received
+
+    def suspend(self) -> Part | None:
+        """End it, and return what came so far, for `go_on`; None: nothing did, or it had ended."""
+        with self._turn:
+            if not self._open or not self.received:
+                self.abort()
+                return None
+            self._open = False
+            self._close()
+            self._reservation.release()
+            return Part(self._temporary, self._leaves, self.received, self._upon)
 
     def abort(self) -> None:
         """Drop everything; safe to call at any time and again."""

@@ -13,6 +13,7 @@ from backuppeer.limits.format import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.invites import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.lan import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.network import *  # noqa: F403 - this is its whole purpose
+from backuppeer.limits.notifications import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.peers import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.receipts import *  # noqa: F403 - this is its whole purpose
 from backuppeer.limits.recovery import *  # noqa: F403 - this is its whole purpose

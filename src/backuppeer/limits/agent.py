@@ -3,7 +3,7 @@
 from typing import Final
 
 from backuppeer.limits.format import PACK_TARGET_BYTES
-from backuppeer.limits.units import KIB, MIB
+from backuppeer.limits.units import GIB, KIB, MIB
 
 MOVE_WAIT_S: Final = 10.0
 """How long a move of the store waits for what owners have begun, and then again when their sessions were ended."""
@@ -21,7 +21,8 @@ OPEN_FILES: Final = 65536
 """Descriptors that an agent asks the system for; many start programs with 1,024."""
 ANCHOR_BYTES: Final = 64 * KIB
 """What is read of the second copy of settings: four values, the longest of them a list of servers."""
-AGENT_START_S: Final = 15.0
+AGENT_START_S: Final = 30.0
+"""One that has ended is noticed at once; a slow machine that is busy took more than 15 s (ADR 92)."""
 AGENT_REASON_BYTES: Final = 16 * KIB
 """What a command reads of why an agent can't run; a pipe takes as much at once."""
 COMPLETION_S: Final = 1.0
@@ -33,6 +34,12 @@ AGENT_STOP_S: Final = 60.0
 CONNECT_WAIT_S: Final = 60.0
 PACKS_IN_FLIGHT: Final = 3
 """Sealed packs waiting for a host's acknowledgement; 16 MiB each, so this is the upload memory."""
+PART_KEPT_S: Final = 120.0
+"""How long what came of a pack that was cut is kept: its owner goes on trying for RETRY_BUDGET_S."""
+PARTS_PER_AGREEMENT: Final = 4
+"""Such packs of one agreement; an owner has PACKS_IN_FLIGHT under way."""
+PARTS: Final = 32
+"""Of all: 512 MiB at most, half of the disk space that always stays free."""
 REFUSED_GRACE_S: Final = 10.0
 """What packs that are under way get to become durable when a host refused one: 48 MiB at 5 MiB/s."""
 FETCH_AHEAD_PACKS: Final = 4
@@ -99,6 +106,14 @@ SCHEDULE_RETRY_MOST_S: Final = 6 * 3600.0
 """Until a backup that failed is tried again: first, and at most; in between it doubles."""
 SCHEDULE_LATE_DAYS: Final = 2
 """Nothing backed up for so long, and for three times of what the schedule says, is told as late."""
+PRUNE_BY_ITSELF_S: Final = 7 * 86_400
+"""At least so long between two prunes that nobody asked for: each counts what all snapshots need."""
+PRUNE_AGAIN_S: Final = 6 * 3600
+"""Until one that failed is tried again."""
+PRUNE_BY_ITSELF_BYTES: Final = 4 * GIB
+"""What such a prune packs anew at most: the rest is for the next one."""
+SHRUNK_TIMES: Final = 2
+"""How many times more files and bytes than the newest a snapshot has that no rule lets go by itself."""
 HOOK_S: Final = 3600.0
 """What a hook may take: a dump of a database does take its time; one that hangs must not block backups for ever."""
 HOOK_PARTING_S: Final = 20.0

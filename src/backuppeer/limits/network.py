@@ -76,6 +76,10 @@ LANE_BYTES: Final = 256 * GIB
 """Over one lane, then another is made: well below what one AES-GCM key may seal (RFC 8446, 5.5)."""
 LANE_WAIT_S: Final = 0.3
 """How long a bulk request waits for a lane that is being made or in use, before it goes over QUIC."""
+LANE_WAIT_TRIPS: Final = 16
+"""And for so many round trips where that is longer, within LANE_DIAL_S: what it takes to make a lane. Once there is
+one, for LANES_PER_SESSION times as long: they are made one after another, and on a full line QUIC gets next to nothing
+beside them."""
 LANE_END_S: Final = 5.0
 """How long a call on a lane that was given up is waited for: it ends at once, unless a disk holds it."""
 LANE_SILENT_S: Final = 20
@@ -92,6 +96,13 @@ LANE_ATTEMPTS: Final = 3
 """To have a lane in one session; then it stays with QUIC, e.g. because a NAT is in between."""
 BULK_STALL_S: Final = 60.0
 """A transfer without a byte for this long, or slower than a MiB in this time, is given up and retried."""
+BANDWIDTH_LEAST_BYTES_PER_S: Final = 250_000
+"""The lowest cap: three hosts at once are no laggards yet (LAGGARD_BYTES), and fourteen transfers within BULK_STALL_S,
+which the other side goes by, too."""
+BANDWIDTH_MOST_BYTES_PER_S: Final = 10**12
+"""The highest: more is a slip of the pen."""
+BANDWIDTH_LOOK_S: Final = 1.0
+"""How soon a changed cap holds for what is under way."""
 LAGGARD_S: Final = 60.0
 """A host that takes less than LAGGARD_BYTES in this time, while all others of a backup wait for it, is left behind."""
 LAGGARD_BYTES: Final = 4 * MIB
@@ -109,6 +120,8 @@ RETRY_MOST_S: Final = 15.0
 WITNESS_S: Final = 5.0
 """How long the newest head of a host is waited for that a backup does not go to, or that a restore may do without: long
 enough for one that is there."""
+HEAD_RETRY_S: Final = 30.0
+"""How long a host whose session broke is asked for its head again: it may have started anew."""
 HEAR_S: Final = 60.0
 """How long one host may take to be reached and to show its head; hosts are heard side by side."""
 AMEND_COPY_BYTES: Final = 64 * MIB

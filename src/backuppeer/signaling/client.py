@@ -12,6 +12,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
 from typing import Final, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -25,6 +26,7 @@ from backuppeer.crypto.identity import Purpose, SigningKey
 from backuppeer.errors import BackupPeerError, PeerFault, ProtocolViolation, Unavailable
 from backuppeer.signaling.listing import ListingKind, peek_listing
 from backuppeer.signaling.messages import (
+    OTHER_VERSION,
     SUBPROTOCOL,
     Answer,
     Browse,
@@ -353,12 +355,20 @@ async def _dial(url: str, timeout_s: float) -> ClientConnection:
             proxy=proxy,
         )
     except InvalidStatus as exc:
-        status = exc.response.status_code
-        raise Unavailable(f"{url}: {_STATUS_TEXT.get(status, f'HTTP status {status}')}") from exc
+        raise Unavailable(f"{url}: {_describe_status(exc)}") from exc
     except TimeoutError as exc:
         raise Unavailable(f"{url} did not answer within {timeout_s:g} s") from exc
     except (OSError, WebSocketException, EOFError) as exc:
         raise Unavailable(f"{url}: {_describe(exc)}") from exc
+
+
+def _describe_status(exc: InvalidStatus) -> str:
+    status = exc.response.status_code
+    # What a server of ours says of itself; anything else that it may say is nothing that we would repeat.
+    other = OTHER_VERSION.fullmatch(exc.response.body or b"")
+    if status == HTTPStatus.BAD_REQUEST and other is not None:
+        return f"the server is of another version: it speaks {other[1].decode()}, this program {SUBPROTOCOL}"
+    return _STATUS_TEXT.get(status, f"HTTP status {status}")
 
 
 def _describe(exc: Exception) -> str:

@@ -8,6 +8,7 @@ A socket does one thing. Its first message decides which (publish, browse, depos
 what may follow; so even a careless client can't link a knock to a listing by sending both through one socket.
 """
 
+import re
 from enum import StrEnum
 from typing import Final, TypeVar
 
@@ -20,6 +21,10 @@ from backuppeer.errors import ProtocolViolation
 T = TypeVar("T")
 SUBPROTOCOL: Final = "backup-peer.v1"
 """Negotiated in the WebSocket opening; a server of another version refuses there, by name."""
+SPEAKS: Final = f"this server speaks {SUBPROTOCOL}\n"
+"""What it says then."""
+OTHER_VERSION: Final = re.compile(rb"this server speaks (backup-peer\.v[0-9]{1,4})\n")
+"""What one of any version says."""
 CHALLENGE_BYTES: Final = 32
 INBOX_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64

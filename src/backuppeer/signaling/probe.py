@@ -41,6 +41,7 @@ _ADVICE: Final = (
     ("know itself", "its operator starts it with `backup-peer server --origin ADDRESS`, this very address"),
     ("too many connections", "try again in a minute"),
     ("full or shutting down", "try again in a minute"),
+    ("of another version", "the older of the two is to be upgraded: this program, or the server by its operator"),
     ("HTTP status", _NO_SERVER),
     ("HTTP", _NO_SERVER),
     ("answered", _NO_SERVER),

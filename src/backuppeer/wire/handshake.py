@@ -17,8 +17,8 @@ from typing import Final
 from msgspec import msgpack
 
 from backuppeer.crypto.identity import Purpose, SigningKey, verify_signature
-from backuppeer.errors import AuthenticationFault, LocalError, ProtocolViolation
-from backuppeer.ids import PeerId, TransportId
+from backuppeer.errors import AuthenticationFault, IncompatibleVersion, LocalError, ProtocolViolation
+from backuppeer.ids import PeerId, TransportId, shorten_peer_id
 from backuppeer.limits import HANDSHAKE_FRAME_BYTES
 from backuppeer.wire.codec import Frame, FrameReader, UnknownMessage, decode, encode
 from backuppeer.wire.fields import Message
@@ -99,11 +99,30 @@ def choose_version(one: tuple[int, int], other: tuple[int, int]) -> int | None:
     return version if version >= max(one[0], other[0]) else None
 
 
+def explain_gap(peer: PeerId, ours: tuple[int, int], theirs: tuple[int, int]) -> IncompatibleVersion:
+    """Return the error for a proven peer whose versions (lowest, highest) have none in common with ours."""
+    is_newer = theirs[0] > ours[1]
+    which = "a newer" if is_newer else "an older"
+    return IncompatibleVersion(
+        f"{shorten_peer_id(peer)} has {which} backup-peer, and this one can't talk to it: "
+        f"it speaks protocol {_write_versions(theirs)}, this one {_write_versions(ours)}",
+        hint="install the newer backup-peer on this machine (docs/upgrades.md)"
+        if is_newer
+        else "ask its person to install the newer backup-peer (docs/upgrades.md)",
+    )
+
+
+def _write_versions(versions: tuple[int, int]) -> str:
+    lowest, highest = versions
+    return str(lowest) if lowest == highest else f"{lowest} to {highest}"
+
+
 class Handshake:
     """One side of one handshake, without IO; made by `dial` or `accept`, used once.
 
     Drive it so: send `start()`; then, until `peer` is set, read at most `wanted_bytes()`, pass them to `receive`, send
-    what it returns. Any exception means: close with CloseCode.REJECTED and no reason, and let nothing else be seen.
+    what it returns; if then `gap` is set, wait for the peer to close, and give up. Any exception means: close with
+    CloseCode.REJECTED and no reason, and let nothing else be seen.
     `reader` then goes on to read the control stream.
     """
 
@@ -112,6 +131,8 @@ class Handshake:
             raise AuthenticationFault("a connection to ourselves")
         self.peer: ProvenPeer | None = None
         """The proven peer, once the handshake has succeeded."""
+        self.gap: IncompatibleVersion | None = None
+        """Set for an acceptor whose last words tell a proven partner that no version is common."""
         self.reader = FrameReader(cap=HANDSHAKE_FRAME_BYTES)
         self._speaker = speaker
         self._identity = identity
@@ -198,6 +219,7 @@ class Handshake:
         Raises:
             ProtocolViolation: bytes that are no handshake. Never tell the peer.
             AuthenticationFault: the peer did not prove what it had to. Never tell the peer.
+            IncompatibleVersion: it has proven who it is, and that it speaks no version of ours.
             LocalError: the handshake is over.
 
         """
@@ -216,7 +238,7 @@ class Handshake:
             data = data[1:]
             reply, state = self._send(state, Challenge(nonce=self._nonce))
         self.reader.feed(data)
-        while state is not State.PROVEN and (frame := self.reader.next_frame()) is not None:
+        while state not in {State.PROVEN, State.FAILED} and (frame := self.reader.next_frame()) is not None:
             sent, state = self._take(state, frame)
             reply += sent
         self._state = state
@@ -238,6 +260,8 @@ class Handshake:
             case Proof():
                 welcome, peer = self._check_proof(message)
                 sent, after = self._send(after, welcome)
+                if self.gap is not None:
+                    return sent, State.FAILED
                 self._set_proven(peer)
                 return sent, after
             case Welcome():
@@ -280,12 +304,13 @@ class Handshake:
             foreign &= not hmac.compare_digest(proof.dialler, identity.public)
             if is_named:
                 named, answered, self._identity = True, is_answered, identity
+        if not (signed & named & foreign & answered):
+            raise AuthenticationFault(f"a dialler was turned away: {signed=} {named=} {foreign=} {answered=}")
         version = choose_version(self._offer.versions, offer.versions)
-        if not (signed & named & foreign & answered) or version is None:
-            raise AuthenticationFault(
-                "a dialler was turned away: "
-                f"{signed=} {named=} {foreign=} {answered=} versions={proof.versions[0]}-{proof.versions[1]}"
-            )
+        if version is None:
+            # Told under our signature, and only to who may be answered: a stranger still sees one close for everything.
+            self.gap = explain_gap(proof.dialler, self._offer.versions, proof.versions)
+            version = self._offer.versions[1]
         blob = _signed_by_acceptor(claim, self._ends, self._offer, version)
         welcome = Welcome(
             versions=self._offer.versions,
@@ -303,7 +328,10 @@ class Handshake:
         verify_signature(self._expected, Purpose.SESSION_ACCEPTOR, blob, welcome.signature)
         # Both ranges are signed, so whoever changed one to force an old version has broken a signature; and the
         # acceptor itself must have chosen the highest.
-        if welcome.version != choose_version(self._offer.versions, welcome.versions):
+        version = choose_version(self._offer.versions, welcome.versions)
+        if version is None:
+            raise explain_gap(self._expected, self._offer.versions, welcome.versions)
+        if welcome.version != version:
             raise ProtocolViolation(
                 f"the peer chose protocol version {welcome.version}, which is not the highest common"
             )

@@ -33,6 +33,7 @@ from backuppeer.wire.fields import (
     Nonce,
     PackSize,
     Page,
+    PartSize,
     Peer,
     Port,
     RemovalPacks,
@@ -189,10 +190,14 @@ class PutPack(Message, frozen=True, kw_only=True):
     """It holds a changed list of snapshots or packs, and may take from the reserve of a full agreement (ADR 23)."""
     is_draft: bool = False
     """No head names it yet: until the next one is accepted, it can be withdrawn (ADR 31)."""
+    resumes: bool = False
+    """The host may ask for the rest alone, if it has the first bytes from a transfer that was cut (ADR 87)."""
 
 
 class Proceed(Message, frozen=True, kw_only=True):
-    """Answer to PutPack: room is reserved, send the bytes."""
+    """Answer to PutPack: room is reserved, send the bytes; all but the first `have`, which are here (ADR 87)."""
+
+    have: PartSize = 0
 
 
 class Stored(Message, frozen=True, kw_only=True):

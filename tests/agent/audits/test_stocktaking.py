@@ -3,10 +3,14 @@ import asyncio
 from agent.estates import estate_of
 from backuppeer.agent.audits import stocktaking as stocktaking_module
 from backuppeer.agent.audits.stocktaking import take_stock
+from backuppeer.agent.peers.retry import Herald
+from backuppeer.clock import SystemClock
 from backuppeer.errors import PeerUnreachable
 from backuppeer.ids import StoredId
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.messages import PackRow
+
+NOBODY = Herald(lambda *_: None, SystemClock())
 
 
 async def drip(*_):
@@ -25,11 +29,11 @@ def test_a_host_that_lists_without_an_end_is_given_up_as_weather(house, owner, t
         async with estate_of(owner, tmp_path / "estate", house) as estate:
             await estate.back_up(tree())
             (partner,) = estate.vault.partners()
-            whole = await take_stock(estate.vault, partner, lambda _: None)
+            whole = await take_stock(estate.vault, partner, lambda _: None, NOBODY)
             assert (whole.away, whole.missing) == (None, [])
             monkeypatch.setattr(stocktaking_module, "list_packs", drip)
             counted = []
-            stock = await take_stock(estate.vault, partner, counted.append)
+            stock = await take_stock(estate.vault, partner, counted.append, NOBODY)
             assert isinstance(stock.away, PeerUnreachable)
             assert "too slowly" in stock.away.message
             assert counted == sorted(set(counted))

@@ -13,6 +13,7 @@ from backuppeer.limits import LISTING_TERM_S, MIB
 from backuppeer.proof.promises import Promises
 from backuppeer.proof.revisions import revise, wish_of
 from backuppeer.proof.statements import Agreement, peek_statement, sign_statement
+from backuppeer.proof.succession import HOST_AUTHORITY
 
 LARGE = WISH._replace(size_bytes=60 * MIB)
 SMALL = WISH._replace(size_bytes=MIB)
@@ -100,6 +101,14 @@ def test_a_longer_notice_is_nobodys_to_agree_to(robbed, owner):
     with pytest.raises(RefusedError, match="changes only space, term, lock and promises"):
         take(robbed, owner, signed_by_both(robbed, owner, WISH, notice_s=11))
     assert robbed.shown == []
+
+
+def test_a_thief_of_the_key_names_no_authority_of_his_own_in_a_lost_revision(house, owner):
+    owner.agree_with(house)
+    signed = signed_by_both(house, owner, WISH, ext={HOST_AUTHORITY: b"t" * 32})
+    with pytest.raises(RefusedError, match="another authority"):
+        take(house, owner, signed)
+    assert lease_of(house, owner).terms.revision == 1
 
 
 def test_no_host_is_bound_for_longer_than_anybody_may_ask_for(house, owner):

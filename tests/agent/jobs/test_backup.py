@@ -152,7 +152,7 @@ class Silent:
     def note(self, text):
         pass
 
-    def say_state(self, state, text):
+    def say_state(self, state, text, retry_s=0.0):
         pass
 
 

@@ -35,7 +35,7 @@ class Story:
         self.patience = Patience(
             self.host,
             lambda pack: ("alice",) if pack == ONE else ("bob",),
-            say=lambda state, text: self.said.append((state, text)),
+            say=lambda state, text, _retry_s: self.said.append((state, text)),
             clock=self.clock,
             stop=self.stop,
         )

@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from agent.watches import watching
+from backuppeer.agent.jobs.housekeeping import Housekeeping
 from backuppeer.agent.jobs.timekeeper import Timekeeper
+from backuppeer.backup.archiver import Archiver
 from backuppeer.backup.browse import SnapshotFilter, list_snapshots
 from backuppeer.clock import format_time
 from backuppeer.limits import SCHEDULE_RETRY_MOST_S, SCHEDULE_RETRY_S
@@ -29,7 +31,9 @@ class Trial:
         def pick(least: float, most: float) -> float:
             return least + self.share * (most - least)
 
-        self.keeper = Timekeeper(self.watch.vault, self.watch.home, before=hear, pick=pick)
+        watch = self.watch
+        keeping = Housekeeping(watch.vault, watch.home, watch.state)
+        self.keeper = Timekeeper(watch.vault, watch.home, before=hear, housekeeping=keeping, pick=pick)
 
     def write(self, schedule: str, name: str = "default") -> None:
         line = f'schedule = "{schedule}"\n' if schedule else ""
@@ -265,5 +269,36 @@ def test_what_the_schedule_makes_is_a_job_that_is_shown_and_was(try_out):
         await trial.keeper.look()
         (row,) = trial.keeper.board.rows()
         assert (row.kind, row.of, row.by, row.code) == ("backup", "set default", "schedule", 0)
+
+    try_out(scenario)
+
+
+def test_a_backup_by_schedule_gives_way_to_others(try_out, monkeypatch):
+    asked = []
+
+    class Noted(Archiver):
+        def __init__(self, *given, options, **more):
+            asked.append(options.gives_way)
+            super().__init__(*given, options=options, **more)
+
+    monkeypatch.setattr("backuppeer.agent.jobs.backup.Archiver", Noted)
+
+    async def scenario(trial):
+        assert await trial.keeper.look() == ["default"]
+        await trial.watch.back_up(trial.source)
+        assert asked == [True, False]
+
+    try_out(scenario)
+
+
+def test_nothing_is_begun_while_something_stands_in_the_way_and_status_says_what(try_out):
+    async def scenario(trial):
+        trial.keeper.find_obstacle = lambda: "this machine runs on its battery"
+        assert await trial.keeper.look() == []
+        assert trial.row().waiting == "this machine runs on its battery"
+        trial.keeper.find_obstacle = str
+        assert await trial.keeper.look() == ["default"]
+        trial.keeper.find_obstacle = lambda: "this machine runs on its battery"
+        assert trial.row().waiting == "", "it is not due"
 
     try_out(scenario)

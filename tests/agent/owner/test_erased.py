@@ -10,6 +10,7 @@ from agent.watches import DAY_MS, watching
 from backuppeer.agent.audits.stocktaking import excuse, take_stock
 from backuppeer.agent.jobs.check import CheckJob
 from backuppeer.agent.owner import erased as module
+from backuppeer.agent.peers.retry import Herald
 from backuppeer.agent.reporter import Reporter
 from backuppeer.control.checking import CheckRequest
 from backuppeer.errors import RefusedError
@@ -104,7 +105,8 @@ def test_a_check_and_an_audit_do_not_blame_it_either_while_the_lock_runs_or_afte
         await delete_all(watch, house)
         if erases:
             let_erase(watch, house)
-        stock = await take_stock(watch.vault, watch.partner(house), lambda _: None)
+        herald = Herald(lambda *_: None, watch.vault.clock)
+        stock = await take_stock(watch.vault, watch.partner(house), lambda _: None, herald)
         assert stock.excused == len(stock.missing) == len(copies_at(watch, house))
         result = await CheckJob(watch.vault, CheckRequest(servers=[]), Reporter(watch._emit)).run()
         texts = [problem.text for problem in result.problems]

@@ -18,6 +18,7 @@ from backuppeer.errors import PeerUnreachable, RefusedError
 from backuppeer.ids import AgreementId, StoredId
 from backuppeer.limits import (
     HEAR_S,
+    HERALD_FIRST_S,
     REFRESH_PACK_S,
     REFRESH_ROW_S,
     REFRESH_S,
@@ -182,10 +183,10 @@ def test_a_host_that_is_late_is_waited_for_when_the_others_do_not_have_all(run, 
         estate.lose_repository()
         ask = estate.vault.ask_head
 
-        async def late(partner):
+        async def late(partner, waiting):
             if partner.peer == other.peer:
                 await asyncio.sleep(0.01)
-            return await ask(partner)
+            return await ask(partner, waiting)
 
         monkeypatch.setattr(estate.vault, "ask_head", late)
         assert (await estate.restore("latest", tree.parent / "out")).files == 1
@@ -193,14 +194,31 @@ def test_a_host_that_is_late_is_waited_for_when_the_others_do_not_have_all(run, 
     run(scenario)
 
 
+def nobody(name):
+    return Partner(AgreementId(name.encode() * 16), None, name, SimpleNamespace(absent_since_ms=lambda _: 0))
+
+
+class Listener:
+    """A reporter that keeps what a person is told."""
+
+    def __init__(self):
+        self.said = []
+
+    def begin(self, *_, **__):
+        pass
+
+    def say_state(self, state, text, _retry_s=0.0):
+        self.said.append((state, text))
+
+
 class Hushed:
     """A vault whose hosts never show their heads, but those named."""
 
     def __init__(self, *there):
         self.there, self.taken = there, []
-        self.heads = SimpleNamespace(promise_of=lambda _: None)
+        self.heads, self.clock = SimpleNamespace(promise_of=lambda _: None), VirtualClock()
 
-    async def ask_head(self, partner):
+    async def ask_head(self, partner, waiting):
         if partner.name not in self.there:
             await asyncio.Event().wait()
         return HeadIs()
@@ -237,16 +255,23 @@ class Hushed:
 )
 def test_hosts_that_do_not_show_their_heads_are_waited_for_side_by_side(rest_s, wait_s, ends_s, told):
     failed, vault = [], Hushed("b")
-    partners = [Partner(AgreementId(name.encode() * 16), None, name, None) for name in "abc"]
+    partners, listener = [nobody(name) for name in "abc"], Listener()
 
     async def scenario():
-        meeting = Meeting(vault, None, lambda partner, _: failed.append(partner.name), wait_s=wait_s)
+        meeting = Meeting(vault, listener, lambda partner, _: failed.append(partner.name), wait_s=wait_s)
         heard = await meeting.hear(partners, rest_s=rest_s)
         return asyncio.get_running_loop().time(), heard
 
     assert play(scenario()) == (ends_s, [partners[1]])
     assert vault.taken == ["b"]
     assert failed == told
+    if ends_s > HERALD_FIRST_S:
+        assert listener.said == [
+            ("waiting", "a does not answer yet"),
+            ("waiting", "c does not answer yet"),
+            ("waiting", "waiting for c"),
+            ("working", "going on without c"),
+        ]
 
 
 @pytest.mark.parametrize(
@@ -261,10 +286,10 @@ def test_hosts_that_do_not_show_their_heads_are_waited_for_side_by_side(rest_s, 
 def test_who_was_waited_for_while_heads_were_asked_for_is_not_waited_for_all_over_again(wait_s, left_s):
     vault = Hushed("b")
     vault.lacks()
-    partners = [Partner(AgreementId(name.encode() * 16), None, name, None) for name in "ab"]
+    partners = [nobody(name) for name in "ab"]
 
     async def scenario():
-        meeting = Meeting(vault, SimpleNamespace(begin=lambda *_, **__: None), lambda *_: None, wait_s=wait_s)
+        meeting = Meeting(vault, Listener(), lambda *_: None, wait_s=wait_s)
         await meeting.mend(partners)
         return meeting.away
 

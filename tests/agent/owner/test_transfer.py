@@ -86,7 +86,7 @@ class Run:
             ears=Ears(lambda who, error: self.blamed.append((who.peer, type(error))), self.say, self.notes.append),
         )
 
-    def say(self, state, text):
+    def say(self, state, text, _retry_s):
         self.states.append((state, text))
 
     def on_copy(self, entries, copy):
@@ -646,6 +646,9 @@ class Redial:
 
     def __init__(self, link):
         self.link, self.dialled, self.after_loss = link, 0, lambda: None
+
+    def absent_since_ms(self, _):
+        return 0
 
     async def session(self, peer):
         self.dialled += 1

@@ -135,6 +135,33 @@ def test_bulk_waits_for_a_lane_in_use_and_goes_another_way_when_that_takes_long(
     play(scenario)
 
 
+def test_over_a_long_line_a_lane_is_waited_for_as_many_round_trips_as_it_takes_to_make_one(monkeypatch):
+    monkeypatch.setattr(lanes_module, "LANE_WAIT_S", 0.0)
+
+    async def near(pair):
+        assert await pair.owner.lanes.obtain() is None
+
+    async def far(pair):
+        stream = await pair.owner.lanes.obtain()
+        assert stream is not None
+        await pair.ask(stream)
+
+    play(near, owner=lambda: Side(path=PathInfo(PathKind.DIRECT, 0.0, "127.0.0.1:9")))
+    play(far, owner=lambda: Side(path=PathInfo(PathKind.DIRECT, 2000.0, "127.0.0.1:9")))
+
+
+def test_however_long_a_line_is_a_lane_is_waited_for_no_longer_than_one_is_dialled(monkeypatch):
+    monkeypatch.setattr(lanes_module, "LANE_DIAL_S", 0.01)
+    monkeypatch.setattr(lanes_module, "LANE_WAIT_S", 0.0)
+
+    async def scenario(pair):
+        streams = [await pair.lane() for _ in range(LANES_PER_SESSION)]
+        assert await pair.owner.lanes.obtain() is None
+        await asyncio.gather(*map(pair.ask, streams))
+
+    play(scenario, owner=lambda: Side(path=PathInfo(PathKind.DIRECT, 1e9, "127.0.0.1:9")))
+
+
 def test_bulk_that_can_have_no_lane_does_not_wait(monkeypatch):
     monkeypatch.setattr(lanes_module, "LANE_WAIT_S", 3600.0)
 

@@ -16,10 +16,10 @@ from backuppeer.agent.owner.losses import measure_named
 from backuppeer.agent.owner.rebuild import earn, list_packs
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
-from backuppeer.agent.peers.retry import retry
+from backuppeer.agent.peers.retry import Herald, retry
 from backuppeer.errors import BackupPeerError, IntegrityFault, PeerFault, PeerUnreachable, RefusedError
 from backuppeer.ids import LogicalId, StoredId
-from backuppeer.limits import HEAR_S, REFRESH_ROW_S, REFRESH_S
+from backuppeer.limits import HEAD_RETRY_S, HEAR_S, REFRESH_ROW_S, REFRESH_S
 from backuppeer.shares.ledger import Copy
 
 
@@ -47,13 +47,13 @@ class Stock:
         return copy.stored in self.listed and copy.stored not in self.spoiled
 
 
-async def take_stock(vault: Vault, partner: Partner, on_pack: Callable[[int], None]) -> Stock:
+async def take_stock(vault: Vault, partner: Partner, on_pack: Callable[[int], None], herald: Herald) -> Stock:
     """Ask a host for its head and for all that it holds; one that can't be asked is told as `away`."""
     stock = Stock(partner)
     try:
         async with asyncio.timeout(HEAR_S):
-            await partner.session()
-            await _look_at_head(vault, stock)
+            await herald.meet(partner, partner.session())
+            await _look_at_head(vault, stock, herald)
     except TimeoutError:
         return _blame_away(vault, stock, PeerUnreachable(f"it did not show its head within {HEAR_S:.0f} s"))
     except BackupPeerError as exc:
@@ -91,11 +91,12 @@ async def _list_sizes(
     return sizes
 
 
-async def _look_at_head(vault: Vault, stock: Stock) -> None:
+async def _look_at_head(vault: Vault, stock: Stock, herald: Herald) -> None:
     partner = stock.partner
     promised = vault.heads.promise_of(partner)
     try:
-        held = await retry(partial(vault.heads.ask, partner), vault.clock)
+        asking = partial(vault.heads.ask, partner)
+        held = await retry(asking, vault.clock, waiting=herald.waiting_for(partner), budget_s=HEAD_RETRY_S)
     except RefusedError as exc:
         stock.faults.append(("head", f"{partner.name} can't show its head: {exc.message}"))
         return

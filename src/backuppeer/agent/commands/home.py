@@ -15,6 +15,7 @@ from backuppeer.agent.commands.browsing import list_servers
 from backuppeer.agent.commands.capping import set_cap
 from backuppeer.agent.commands.kit import remind_of_kit
 from backuppeer.agent.commands.room import Room, ended_room, find_open_room, room_at, room_for, storing_state
+from backuppeer.agent.commands.sessions import describe_cap
 from backuppeer.agent.commands.trial import is_trial
 from backuppeer.agent.commands.wishes import describe_end, terms_with
 from backuppeer.agent.home.config import describe_settings
@@ -22,6 +23,8 @@ from backuppeer.agent.home.identity_alarms import differed_as
 from backuppeer.agent.home.records import Direction, PeerRecord, RequestState
 from backuppeer.agent.home.state import State
 from backuppeer.agent.jobs.audit import describe_all
+from backuppeer.agent.notifications.teller import describe_unsent
+from backuppeer.agent.overview.overdue import list_overdue
 from backuppeer.agent.owner.announcing import describe_seen, describe_waiting
 from backuppeer.agent.owner.ending import describe_endings
 from backuppeer.agent.owner.lagging import describe_lacking
@@ -46,6 +49,7 @@ from backuppeer.control.api import (
     PingResult,
     StatusResult,
 )
+from backuppeer.control.scheduling import OverdueSet
 from backuppeer.control.stopping import StopResult
 from backuppeer.errors import BackupPeerError, UserError
 from backuppeer.ids import PeerId, format_peer_id
@@ -87,11 +91,17 @@ class HomeCommands:
             storing=storing_state(self._agent),
             audits=describe_all(self._agent.owner.vault, self._agent.owner.auditor),
             relayed=sum(s.connection.path().kind is PathKind.RELAYED for s in self._parts.sessions.all()),
+            overdue=await asyncio.to_thread(self._list_overdue),
             scheduled=await asyncio.to_thread(self._agent.owner.timekeeper.describe),
+            pruned=self._agent.owner.timekeeper.housekeeping.describe(),
             network=describe_network(self._parts.relays.nat, self._parts.relays.home),
             lan=self._lan_state(),
             jobs=self._agent.board.live(),
+            caps=[describe_cap(cap) for cap in self._parts.sessions.rates.list_caps()],
         )
+
+    def _list_overdue(self) -> list[OverdueSet]:
+        return list_overdue(self._parts.home, self._parts.state, self._agent.owner.vault)
 
     def _lan_state(self) -> LanState:
         neighbours = self._agent.owner.market.neighbours
@@ -169,7 +179,7 @@ class HomeCommands:
         notes += describe_endings(state)
         notes += describe_lacking(vault, state, read_sets(self._parts.home))
         notes += remind_of_terms(state, self._parts.clock.now_ms())
-        notes += here.reciprocity.describe()
+        notes += here.reciprocity.describe() + describe_unsent(self._parts.home, state)
         has_copies = vault.repository_id is not None and bool(vault.repository.index.snapshots())
         kit = remind_of_kit(state, self._parts.clock.now_ms()) if has_copies else ""
         notes += [kit] if kit else []

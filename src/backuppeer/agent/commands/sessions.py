@@ -9,16 +9,28 @@ from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.peers.parting import HERE
 from backuppeer.agent.peers.partners import remembered
 from backuppeer.agent.peers.paths import explain_path
+from backuppeer.agent.peers.rates import InForce
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.reporter import Emit
 from backuppeer.clock import format_time
 from backuppeer.control.api import Nothing
+from backuppeer.control.bandwidth import CapState
 from backuppeer.control.sessions import DisconnectRequest, DisconnectResult, SessionRow
 from backuppeer.errors import NotFoundError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import PARTED_S
 
 _RECONNECTING = "reconnecting"
+
+
+def describe_cap(cap: InForce) -> CapState:
+    """Return what is told of a cap."""
+    return CapState(
+        direction=cap.direction,
+        role=cap.role,
+        bytes_per_s=cap.bytes_per_s,
+        until=format_time(cap.until_ms) if cap.until_ms else "",
+    )
 
 
 class SessionCommands:
@@ -82,6 +94,7 @@ class SessionCommands:
             quality=quality.grade.value,
             quality_reason=quality.reason,
             work=session.work,
+            caps=[describe_cap(cap) for cap in session.caps],
         )
 
     def _describe_absent(self, peer: PeerId, state: str, since_ms: int) -> SessionRow:

@@ -9,7 +9,9 @@ from typing import Final, Literal
 
 import msgspec
 
+from backuppeer.agent.home.bandwidth import BANDWIDTH_DEFAULTS, BANDWIDTH_KEYS, BandwidthSettings
 from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.notify import NotifySettings, check_notify, mask_urls, split_urls
 from backuppeer.agent.home.sets import BackupSet, check_sets
 from backuppeer.agent.home.slips import convert
 from backuppeer.errors import DamagedStateError, LocalError, UserError
@@ -29,6 +31,13 @@ class NetworkSettings(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=
     """Whether this peer is announced and looks for others in the local network; no unless it says yes."""
 
 
+class ScheduleSettings(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Settings of the table `[schedule]`."""
+
+    on_battery: Literal["yes", "no"] | None = None
+    """Whether sets are backed up by schedule while this machine runs on its battery; yes unless it says no."""
+
+
 class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """All settings. None = not set, so that the default or the environment decides."""
 
@@ -44,6 +53,9 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_
     """Whether the agent audits hosts by itself; on unless it says off."""
     trust: TrustSettings | None = None
     network: NetworkSettings | None = None
+    bandwidth: BandwidthSettings | None = None
+    notify: NotifySettings | None = None
+    schedule: ScheduleSettings | None = None
     offer_set: bool = True
     """Whether a backup on a terminal offers to keep what it saves as a set, while there is none; false after a no."""
     sets: dict[str, BackupSet] = {}
@@ -54,12 +66,32 @@ _SWITCHES: Final = {
     "audits": ("on", "off", "`backup-peer config set audits off`"),
     "trust.share_receipts": ("yes", "no", "`backup-peer config set trust.share_receipts no`"),
     "network.lan": ("yes", "no", "`backup-peer config set network.lan no`"),
+    "notify.report": ("weekly", "never", "`backup-peer config set notify.report never`"),
+    "schedule.on_battery": ("yes", "no", "`backup-peer config set schedule.on_battery no`"),
 }
 """Both values, and a command that sets the second."""
-DEFAULTS: Final = {"audits": "on", "trust.share_receipts": "yes", "network.lan": "no"}
-"""What holds while a switch is not set."""
-_TABLES: Final[dict[str, type[msgspec.Struct]]] = {"trust": TrustSettings, "network": NetworkSettings}
-KEYS: Final = ("servers", "proxy", "region", "audits", "passphrase_command", "trust.share_receipts", "network.lan")
+DEFAULTS: Final = {
+    "audits": "on",
+    "trust.share_receipts": "yes",
+    "network.lan": "no",
+    "notify.urls": "nobody is told of trouble",
+    "notify.after": "3d",
+    "notify.report": "never",
+    "schedule.on_battery": "yes",
+    **BANDWIDTH_DEFAULTS,
+}
+"""What holds while a setting is not set."""
+_TABLES: Final[dict[str, type[msgspec.Struct]]] = {
+    "trust": TrustSettings,
+    "network": NetworkSettings,
+    "bandwidth": BandwidthSettings,
+    "notify": NotifySettings,
+    "schedule": ScheduleSettings,
+}
+KEYS: Final = (
+    *("servers", "proxy", "region", "audits", "passphrase_command", *BANDWIDTH_KEYS, "schedule.on_battery"),
+    *("notify.urls", "notify.after", "notify.report", "trust.share_receipts", "network.lan"),
+)
 """What `config get` and `config set` are for; sets have verbs of their own."""
 
 
@@ -135,6 +167,10 @@ def parse_config(text: str) -> Config:
         config, sets={name: convert(value, BackupSet, f"sets.{name}") for name, value in sets.items()}
     )
     check_sets(config.sets)
+    if config.bandwidth is not None:
+        config.bandwidth.check()
+    if config.notify is not None:
+        check_notify(config.notify)
     return config
 
 
@@ -142,7 +178,7 @@ def change_config(config: Config, key: str, text: str) -> Config:
     """Return `config` with `key` set from the words of a person; an empty text unsets, `servers none` empties.
 
     Raises:
-        UserError: no such key.
+        UserError: no such key, or a value that can't be meant.
 
     """
     if key not in KEYS:
@@ -152,9 +188,7 @@ def change_config(config: Config, key: str, text: str) -> Config:
         raise UserError(f"{text[:40]!r} is neither {either} nor {other}", hint=f"for example: {example}")
     table, _, name = key.partition(".")
     if name:
-        # The table goes with its only value: an empty one would stay in the file.
-        made = msgspec.convert({name: text}, _TABLES[table]) if text else None
-        return msgspec.structs.replace(config, **{table: made})
+        return _change_table(config, table, name, text)
     if not text:
         return msgspec.structs.replace(config, **{key: None})
     if key == "servers":
@@ -163,8 +197,22 @@ def change_config(config: Config, key: str, text: str) -> Config:
     return msgspec.structs.replace(config, **{key: text})
 
 
+def _change_table(config: Config, table: str, name: str, text: str) -> Config:
+    before = getattr(config, table)
+    values = msgspec.to_builtins(before) if before is not None else {}
+    values[name] = split_urls(text) if name == "urls" else text
+    # The table goes with its last value: an empty one would stay in the file.
+    kept = {key: value for key, value in values.items() if value}
+    made = msgspec.convert(kept, _TABLES[table]) if kept else None
+    if isinstance(made, BandwidthSettings):
+        made.check()
+    if isinstance(made, NotifySettings):
+        check_notify(made)
+    return msgspec.structs.replace(config, **{table: made})
+
+
 def value_of(config: Config, key: str) -> list[str] | str | None:
-    """Return the value of a setting, None if it is not set.
+    """Return the value of a setting as it may be shown, None if it is not set; of addresses of services no secret.
 
     Raises:
         UserError: no such setting.
@@ -175,8 +223,8 @@ def value_of(config: Config, key: str) -> list[str] | str | None:
     table, _, name = key.partition(".")
     if name:
         settings = getattr(config, table)
-        one: str | None = getattr(settings, name) if settings else None
-        return one
+        one: list[str] | str | None = getattr(settings, name) if settings else None
+        return mask_urls(one) if isinstance(one, list) else one
     value: list[str] | str | None = getattr(config, key)
     return value
 
@@ -206,6 +254,14 @@ def may_use_lan(home: Home) -> bool:
         return value_of(read_config(home), "network.lan") == "yes"
     except (UserError, DamagedStateError, LocalError):
         return False
+
+
+def may_run_on_battery(home: Home) -> bool:
+    """Whether sets are backed up by schedule on battery; while the settings can't be read, none is by schedule."""
+    try:
+        return value_of(read_config(home), "schedule.on_battery") != "no"
+    except (UserError, DamagedStateError, LocalError):
+        return True
 
 
 def environment_servers() -> str | None:

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from backuppeer.agent.home.hours import parse_hours
 from backuppeer.agent.home.schedule import parse_schedule
 from backuppeer.backup.parents import is_within
 from backuppeer.backup.retention import Policy
@@ -90,7 +91,11 @@ class BackupSet(_Part, frozen=True):
     copies: int = 1
     """Hosts that must hold a snapshot for the backup to have done its work."""
     schedule: str = ""
+    window: str = ""
+    """Hours of the day in which a scheduled backup begins; one that runs at their end goes on."""
     retention: Retention = _NO_RULES
+    auto_forget: bool = True
+    """Whether the agent goes by `retention` after each scheduled backup; else `forget` is left to a person."""
     hooks: Hooks = NO_HOOKS
 
     def check(self) -> None:
@@ -110,6 +115,8 @@ class BackupSet(_Part, frozen=True):
             raise UserError("copies is below 1", hint="copies = 1 or more: how many hosts are to have each backup")
         if self.schedule:
             parse_schedule(self.schedule)
+        if self.window:
+            parse_hours(self.window)
         self._check_retention()
         for command in msgspec.structs.asdict(self.hooks).values():
             if isinstance(command, list) and not (command and command[0]):

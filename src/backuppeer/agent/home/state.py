@@ -36,7 +36,7 @@ from backuppeer.ids import AgreementId, PeerId, RepositoryId
 from backuppeer.limits import HEARD_PEERS
 from backuppeer.proof.promises import NOTHING
 
-_SCRIPTS: Final = (
+SCRIPTS: Final = (
     """
     CREATE TABLE peers(
         peer BLOB PRIMARY KEY, alias TEXT UNIQUE, verified INTEGER NOT NULL DEFAULT 0,
@@ -390,7 +390,7 @@ class State:
 def _open(path: Path) -> sqlite3.Connection:
     try:
         # A copy is kept for long; the keys to open knocks must be gone after 48 h, whatever becomes of the copy.
-        return open_database(path, _SCRIPTS, forget="DELETE FROM envelope_keys")
+        return open_database(path, SCRIPTS, forget="DELETE FROM envelope_keys")
     except DamagedStateError as exc:
         # Not moved aside by itself: an owner's home without it knows no host, and should not seem to have none.
         exc.hint = exc.hint or (

@@ -42,6 +42,7 @@ from backuppeer.proof.statements import (
     open_statement,
     statement_hash,
 )
+from backuppeer.proof.succession import HOST_AUTHORITY
 from backuppeer.proof.waivers import check_fresh, check_lowered
 from backuppeer.trust.policy import AcceptPolicy
 from backuppeer.wire.messages import Pending
@@ -166,7 +167,8 @@ class Revising:
 
         Raises:
             NotFoundError: there is no such agreement with this owner.
-            RefusedError: a person must agree first, or did not; or it binds for longer than anybody may ask for.
+            RefusedError: a person must agree first, or did not; it binds for longer than anybody may ask for, or names
+                another authority than this host's.
             PeerFault: not signed by both, or no successor of what is in force.
             StoreUnavailable: the store is away.
 
@@ -178,6 +180,8 @@ class Revising:
                 raise ProtocolViolation("a revision is of another agreement than it was sent for")
             if offered.revision <= lease.terms.revision:
                 return lease.terms.revision
+            if HOST_AUTHORITY not in lease.terms.ext:  # else it stands for good
+                check_named(offered, self._authority)
             check_spans(wish_of(offered), offered.notice_s)
             if lease.host in self._premises.names.former and asks_more(lease.terms, offered):
                 return self._ask_anew(lease, offered, signed[:-SIGNATURE_BYTES])

@@ -5,8 +5,10 @@ sessions are made, what packs contain. Every request names an agreement, and the
 Each stream is served by one task; disk work runs in threads.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 
@@ -19,12 +21,14 @@ from backuppeer.agent.host.telling import advise_peer, tell_peer
 from backuppeer.agent.host.terms import TermsRequest
 from backuppeer.agent.host.threads import in_thread, run_whole
 from backuppeer.agent.peers.channel import Channel
+from backuppeer.clock import SystemClock
 from backuppeer.errors import (
     AuthenticationFault,
     BackupPeerError,
     IntegrityFault,
     LocalError,
     NotFoundError,
+    PeerUnreachable,
     ProtocolViolation,
     RefusedError,
     StoreBusy,
@@ -32,11 +36,12 @@ from backuppeer.errors import (
     Unavailable,
 )
 from backuppeer.host.incoming import Incoming
+from backuppeer.host.parts import Parts
 from backuppeer.host.quota import OverdraftError
 from backuppeer.host.reader import DamagedPackError, PackReader
 from backuppeer.host.store import Store
-from backuppeer.ids import AgreementId, PeerId, shorten_peer_id
-from backuppeer.limits import LEAF_BYTES, PACKS_READ_AT_ONCE, PACKS_RECEIVED_AT_ONCE
+from backuppeer.ids import AgreementId, PeerId, StoredId, shorten_peer_id
+from backuppeer.limits import LEAF_BYTES, PACKS_READ_AT_ONCE, PACKS_RECEIVED_AT_ONCE, PART_KEPT_S
 from backuppeer.trust.tenants import Deed
 from backuppeer.wire.auditing import AckPacks, AskAudit, GetDelete, GetLosses
 from backuppeer.wire.codes import RefusalCode
@@ -108,6 +113,7 @@ class Serving:
         self.on_following: OnFollowing = _know_no_heir
         self.find_refusal: FindRefusal = _refuse_none
         self._receiving, self._reading = Places(PACKS_RECEIVED_AT_ONCE), Places(PACKS_READ_AT_ONCE)
+        self._parts = Parts(SystemClock())
 
     async def serve(self, peer: PeerId, channel: Channel) -> None:
         """Answer the one request of this stream.
@@ -224,12 +230,42 @@ class Serving:
             self._on_deed(peer, Deed.OWING)
             await channel.refuse(Refused(code=RefusalCode.OWED, message=debt[:200]))
             return
-        async with _receiving(store, message) as incoming:
-            await channel.send(Proceed())
-            await channel.receive_through(message.size, incoming.write)
+        async with self._incoming(store, message) as incoming:
+            await channel.send(Proceed(have=incoming.received))
+            await channel.receive_through(message.size - incoming.received, incoming.write)
             # Durable (fsync of file, leaves and folders) before the acknowledgement: the owner may forget its copy now.
             await self._commit(peer, incoming)
         await channel.send(Stored())
+
+    @asynccontextmanager
+    async def _incoming(self, store: Store, message: PutPack) -> AsyncIterator[Incoming]:
+        """Reserve room for a pack while the block runs; then its room is free again, and what it did not commit gone.
+
+        But what came before a cut is kept for an owner that goes on from there.
+        """
+        held: list[Incoming] = []
+        key = AgreementId(message.agreement), StoredId(message.stored)
+        try:
+            # Held by the list at once: a result would be lost with its room when the session ends just now.
+            await run_whole(lambda: held.append(_receive(store, message)))
+            if message.resumes and (part := await run_whole(partial(self._parts.take, *key))):
+                await run_whole(partial(held[0].go_on, part))
+            yield held[0]
+        except (PeerUnreachable, asyncio.CancelledError):
+            for incoming in held if message.resumes else ():
+                await run_whole(partial(self._suspend, incoming, key))
+                asyncio.get_running_loop().call_later(PART_KEPT_S, self._expire)
+            raise
+        finally:
+            for incoming in held:
+                await run_whole(incoming.abort)  # nothing to do after a commit
+
+    def _expire(self) -> None:
+        asyncio.get_running_loop().run_in_executor(None, self._parts.expire)
+
+    def _suspend(self, incoming: Incoming, key: tuple[AgreementId, StoredId]) -> None:
+        if (part := incoming.suspend()) is not None:
+            self._parts.keep(*key, part)
 
     async def _commit(self, peer: PeerId, incoming: Incoming) -> None:
         """Make a pack durable, or write down that its owner sent other bytes than it announced."""
@@ -293,27 +329,10 @@ async def _know_no_receipts(peer: PeerId, channel: Channel, message: ReceiptsReq
     raise RefusedError("no receipts are kept here")
 
 
-@asynccontextmanager
-async def _receiving(store: Store, message: PutPack) -> AsyncIterator[Incoming]:
-    """Reserve room for a pack while the block runs; whatever it did not commit is dropped, and its room free again."""
-    held: list[Incoming] = []
-    try:
-        # Held by the list at once: a result would be lost with its room when the session ends just now.
-        await run_whole(
-            lambda: held.append(
-                store.receive(
-                    message.agreement,
-                    message.stored,
-                    message.size,
-                    is_list=message.is_list,
-                    is_draft=message.is_draft,
-                )
-            )
-        )
-        yield held[0]
-    finally:
-        for incoming in held:
-            await run_whole(incoming.abort)  # nothing to do after a commit
+def _receive(store: Store, message: PutPack) -> Incoming:
+    return store.receive(
+        message.agreement, message.stored, message.size, is_list=message.is_list, is_draft=message.is_draft
+    )
 
 
 @asynccontextmanager

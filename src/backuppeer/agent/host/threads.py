@@ -10,13 +10,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import ParamSpec, TypeVar
 
+from backuppeer.giving_way import give_way
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 async def run_whole(work: Callable[[], T]) -> T:
-    """Return what `work` does in a thread; when cancelled, wait until it has ended, then pass the news on."""
-    task = asyncio.create_task(asyncio.to_thread(work))
+    """Return what `work` does in a thread; when cancelled, wait until it has ended, then pass the news on.
+
+    It comes after others at the disk: whoever sits at a host's machine goes before.
+    """
+    task = asyncio.create_task(asyncio.to_thread(give_way, work))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

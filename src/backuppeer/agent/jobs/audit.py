@@ -12,6 +12,7 @@ from backuppeer.agent.audits.auditor import Auditor, Record
 from backuppeer.agent.audits.dossier import Outcome
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
+from backuppeer.agent.peers.retry import Herald
 from backuppeer.agent.reporter import Reporter, beating
 from backuppeer.clock import format_time
 from backuppeer.control.auditing import AuditedHost, AuditRequest, AuditResult
@@ -42,7 +43,9 @@ class AuditJob:
         self._reporter.begin("auditing", unit="sample")
         scope = Scope.BULK if self._request.bulk else Scope.NOW
         async with beating(self._reporter):
-            outcomes = await asyncio.gather(*(self._audit(partner, scope) for partner in partners))
+            herald = Herald(self._reporter.say_state, self._vault.clock)
+            outcomes = await asyncio.gather(*(self._audit(partner, scope, herald) for partner in partners))
+            herald.give_up()
         hosts = [self._describe(outcome) for outcome in outcomes]
         return AuditResult(
             hosts=hosts,
@@ -53,9 +56,9 @@ class AuditJob:
             seconds=self._reporter.seconds,
         )
 
-    async def _audit(self, partner: Partner, scope: Scope) -> Outcome:
+    async def _audit(self, partner: Partner, scope: Scope, herald: Herald) -> Outcome:
         try:
-            await partner.session()
+            await herald.meet(partner, partner.session())
         except BackupPeerError as exc:
             self._vault.blame(partner, exc)
             return Outcome(partner, error=exc)

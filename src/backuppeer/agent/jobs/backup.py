@@ -9,6 +9,7 @@ import os
 import platform
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
@@ -42,6 +43,7 @@ from backuppeer.backup.wholeness import find_incomplete
 from backuppeer.control.saving import BackupRequest, BackupResult, LeftOut, SnapshotRequest
 from backuppeer.errors import LocalError, NotFoundError, RefusedError, Unavailable
 from backuppeer.files.dialect import store_path, this_platform
+from backuppeer.giving_way import giving_way
 from backuppeer.ids import LogicalId, SnapshotId, format_peer_id
 from backuppeer.proof.statements import Agreement, peek_statement
 from backuppeer.repo.snapshot import Snapshot, decode_known
@@ -136,11 +138,20 @@ class Stream:
 class BackupJob:
     """One run of `backup`."""
 
-    def __init__(self, vault: Vault, request: SnapshotRequest, reporter: Reporter, subject: Subject) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        request: SnapshotRequest,
+        reporter: Reporter,
+        subject: Subject,
+        *,
+        gives_way: bool = False,
+    ) -> None:
+        """gives_way: nobody waits for it, so it comes after others at processor and disk."""
         self._vault, self._request, self._reporter = vault, request, reporter
         self._subject = subject
         self._hosts = Gathering(vault, reporter)
-        self._has_dropped = False
+        self._has_dropped, self._gives_way = False, gives_way
 
     async def run(self) -> BackupResult:
         """Make the snapshot and bring it to the hosts; those that do not hold all of it come back in `left_out`.
@@ -214,6 +225,7 @@ class BackupJob:
             ext={NAME: carried} if (carried := self._vault.self_set.collect(self._vault.clock.now_ms())) else {},
             cancel=self._hosts.stop,
             named=named,
+            gives_way=self._gives_way,
         )
         return self._subject.adapt(options)
 
@@ -231,7 +243,8 @@ class BackupJob:
             progress=self._reporter,
             options=self._options(named),
         )
-        return self._subject.archive(archiver)
+        with giving_way() if self._gives_way else nullcontext():
+            return self._subject.archive(archiver)
 
     def _drop_lost(self) -> None:
         """Let the next head name no more what is at no host, once every host told all that it holds."""

@@ -29,6 +29,7 @@ from backuppeer.agent.owner.selfcheck import (
 )
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import AbsentPartner, Partner
+from backuppeer.agent.peers.retry import Herald
 from backuppeer.agent.reporter import Reporter, beating
 from backuppeer.backup.browse import find_snapshot, list_snapshots
 from backuppeer.backup.checker import Checker, Found, Hit
@@ -124,7 +125,11 @@ class CheckJob:
             self._reporter.update(files=sum(listed.values()))
 
         # Side by side: one that is slow holds up no other.
-        stocks = await asyncio.gather(*(take_stock(self._vault, p, partial(count, p.agreement)) for p in partners))
+        herald = Herald(self._reporter.say_state, self._vault.clock)
+        stocks = await asyncio.gather(
+            *(take_stock(self._vault, p, partial(count, p.agreement), herald) for p in partners)
+        )
+        herald.give_up()
         for partner, stock in zip(partners, stocks, strict=True):
             self._found.stocks[partner.agreement] = stock
         heard = [stock.partner.name for stock in self._found.heard]

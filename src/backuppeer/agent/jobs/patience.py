@@ -71,7 +71,7 @@ class Patience:
             is_news = hosts not in self._awaited
             self._awaited.add(hosts)
         if is_news:
-            self._say("waiting", f"waiting for {', '.join(hosts)}: {error.message}")
+            self._say("waiting", f"waiting for {', '.join(hosts)}: {error.message}", MOUNT_PAUSE_S)
 
     def _give_up(self, hosts: Hosts, now_s: float, error: Unavailable) -> None:
         with self._lock:
@@ -80,7 +80,7 @@ class Patience:
             self._awaited.discard(hosts)
         if is_news:
             whose = "what only it has" if len(hosts) == 1 else "what only they have"
-            self._say("working", f"{', '.join(hosts)} can't be reached: {whose} can't be read now")
+            self._say("working", f"{', '.join(hosts)} can't be reached: {whose} can't be read now", 0.0)
 
     def _over(self, hosts: Hosts) -> None:
         with self._lock:
@@ -88,4 +88,4 @@ class Patience:
             self._awaited.discard(hosts)
             self._gone.pop(hosts, None)
         if is_news:
-            self._say("connected", f"connected to {', '.join(hosts)} again")
+            self._say("connected", f"connected to {', '.join(hosts)} again", 0.0)

@@ -26,8 +26,10 @@ from backuppeer.errors import BackupPeerError, LocalError, RefusedError, UserErr
 from backuppeer.limits import HOOK_PARTING_S
 
 
-async def run_backup(vault: Vault, home: Home, request: BackupRequest, reporter: Reporter) -> BackupResult:
-    """Make the snapshot that a request asks for.
+async def run_backup(
+    vault: Vault, home: Home, request: BackupRequest, reporter: Reporter, *, gives_way: bool = False
+) -> BackupResult:
+    """Make the snapshot that a request asks for. gives_way: nobody waits for it.
 
     Raises:
         NotFoundError: there is no such set, or it names no host that keeps anything of ours.
@@ -44,19 +46,21 @@ async def run_backup(vault: Vault, home: Home, request: BackupRequest, reporter:
         hooks = NO_HOOKS if request.dry_run else chosen.hooks
     runner = HookRunner(home, request.set, hooks, reporter)
     try:
-        return await _run_between(vault, request, runner, named)
+        return await _run_between(vault, request, runner, named, gives_way=gives_way)
     finally:
         await runner.close()
 
 
-async def _run_between(vault: Vault, request: BackupRequest, runner: HookRunner, named: Sequence[str]) -> BackupResult:
+async def _run_between(
+    vault: Vault, request: BackupRequest, runner: HookRunner, named: Sequence[str], *, gives_way: bool
+) -> BackupResult:
     """Make the snapshot between the hooks; `named`: the hosts that the set names, of which some may be gone."""
     reporter = runner.reporter
     try:
         await runner.run("before")
         kept, gone = leave_out_gone(vault, request.set, named)
         request = msgspec.structs.replace(request, to=kept or request.to)
-        result = await BackupJob(vault, request, reporter, Paths(request)).run()
+        result = await BackupJob(vault, request, reporter, Paths(request), gives_way=gives_way).run()
     except asyncio.CancelledError:
         await _tell_failure(runner, "interrupted", within_s=HOOK_PARTING_S)
         raise

@@ -5,7 +5,9 @@ ran last is read from its newest snapshot, so a restart neither forgets nor repe
 time that passed while the machine slept is caught up once, when it is awake again. What a clock that was ahead wrote
 (a snapshot of the future, a time worked out then) counts for nothing once it was put right. One that failed is tried
 again after five minutes, ten, twenty, six hours at most. Sets start within a random while after they are due, so that
-many owners of one host don't call in step.
+many owners of one host don't call in step. A set with a window begins within those hours alone, tries of one that
+failed included; what runs at their end goes on, since half a backup is no snapshot. After a backup old snapshots go,
+and space is freed (`housekeeping`).
 """
 
 import asyncio
@@ -18,8 +20,11 @@ import structlog
 
 from backuppeer.agent.heap import returning_memory
 from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.hours import Hours, find_end_ms, fit_ms, parse_hours
 from backuppeer.agent.home.schedule import Schedule, next_after_ms, parse_schedule, period_s
+from backuppeer.agent.home.sets import BackupSet
 from backuppeer.agent.jobs.board import Board
+from backuppeer.agent.jobs.housekeeping import Housekeeping
 from backuppeer.agent.jobs.set_run import run_backup
 from backuppeer.agent.owner.set_hosts import read_sets
 from backuppeer.agent.owner.vault import Vault
@@ -49,14 +54,28 @@ class _Course:
     """What is known of one set: `start_ms` is 0 as long as it is not worked out."""
 
     schedule: Schedule
+    hours: Hours | None = None
     last_ms: int = 0
     """When it ran last; 0: never, so it is due at once."""
     start_ms: int = 0
     failures: int = 0
+    code: int = 0
     failure: str = ""
     failed_ms: int = 0
     running_ms: int = 0
     """Since when it is backed up; 0: it is not."""
+
+    def is_like(self, other: "_Course") -> bool:
+        """Whether both have the same words."""
+        return (self.schedule, self.hours) == (other.schedule, other.hours)
+
+    def fit(self, due_ms: int) -> int:
+        """Return when it may begin that is due then."""
+        return due_ms if self.hours is None else fit_ms(self.hours, due_ms)
+
+    def may_begin(self, now_ms: int) -> bool:
+        """Whether it may begin now."""
+        return self.hours is None or find_end_ms(self.hours, now_ms) > 0
 
 
 class Timekeeper:
@@ -66,11 +85,20 @@ class Timekeeper:
     """
 
     def __init__(
-        self, vault: Vault, home: Home, *, before: Callable[[], Awaitable[object]], pick: Pick = random.uniform
+        self,
+        vault: Vault,
+        home: Home,
+        *,
+        before: Callable[[], Awaitable[object]],
+        housekeeping: Housekeeping,
+        pick: Pick = random.uniform,
     ) -> None:
         self._vault, self._home, self._before, self._pick = vault, home, before, pick
+        self.housekeeping = housekeeping
         self._courses = dict[str, _Course]()
         self.board = Board(vault.clock)
+        self.find_obstacle: Callable[[], str] = str
+        """Why nothing is begun by schedule now, in words; "": it is. Set by who knows this machine."""
 
     async def run(self) -> None:
         """Back up what is due until cancelled."""
@@ -92,37 +120,52 @@ class Timekeeper:
         tried = []
         if self._may_back_up():
             for name, course in list(self._courses.items()):
+                if self.find_obstacle():
+                    break
                 if await self._is_due(name, course):
                     tried.append(name)
                     await self._back_up(name, course)
+            if not tried and self._may_prune():
+                has_failed = any(course.failures for course in self._courses.values())
+                await self.housekeeping.prune_if_due(keep_unfinished=has_failed)
         return tried
 
     def describe(self) -> list[ScheduledSet]:
         """Return when each set ran, is due, and what went wrong."""
         self._follow_settings()
         now_ms, rows, found = self._vault.clock.now_ms(), [], self._list_last()
+        sets = read_sets(self._home)
+        obstacle = self.find_obstacle()
         for name, course in sorted(self._courses.items()):
             last_ms = course.last_ms or found.get(name, 0)
             next_ms = course.start_ms or (next_after_ms(course.schedule, last_ms) if last_ms else now_ms)
+            forgotten = self.housekeeping.forgotten(name)
             late_ms = max(SCHEDULE_LATE_DAYS * _DAY_MS, 3000 * period_s(course.schedule))
             rows.append(
                 ScheduledSet(
                     set=name,
-                    next=format_time(max(next_ms, now_ms)),
+                    next=format_time(course.fit(max(next_ms, now_ms))),
                     last=format_time(last_ms) if last_ms else "",
                     failed=format_time(course.failed_ms) if course.failed_ms else "",
                     failure=course.failure,
                     running=format_time(course.running_ms) if course.running_ms else "",
                     late=bool(last_ms) and now_ms - last_ms > late_ms,
+                    window=sets[name].window if name in sets else "",
+                    forgot=forgotten.count,
+                    forgot_time=format_time(forgotten.time_ms) if forgotten.time_ms else "",
+                    kept_why=forgotten.problem,
+                    failures=course.failures,
+                    code=course.code,
+                    waiting=obstacle if next_ms <= now_ms and not course.running_ms else "",
                 )
             )
         return rows
 
     def _follow_settings(self) -> None:
-        found = {name: parse_schedule(each.schedule) for name, each in read_sets(self._home).items() if each.schedule}
+        found = {name: _read_course(each) for name, each in read_sets(self._home).items() if each.schedule}
         self._courses = {
-            name: course if (course := self._courses.get(name)) and course.schedule == schedule else _Course(schedule)
-            for name, schedule in found.items()
+            name: course if (course := self._courses.get(name)) and course.is_like(fresh) else fresh
+            for name, fresh in found.items()
         }
 
     def _may_back_up(self) -> bool:
@@ -130,12 +173,20 @@ class Timekeeper:
         is_ours = vault.exists_repository and vault.writer.may_write and not vault.is_unrecovered
         return is_ours and not vault.busy.locked() and not vault.pruning.locked() and bool(vault.partners())
 
+    def _may_prune(self) -> bool:
+        """Whether it is an hour of any set: without windows any is."""
+        now_ms = self._vault.clock.now_ms()
+        return self._may_back_up() and any(course.may_begin(now_ms) for course in self._courses.values())
+
     async def _is_due(self, name: str, course: _Course) -> bool:
         now_ms = self._vault.clock.now_ms()
         if self._was_ahead(course, now_ms):
             course.last_ms = course.start_ms = course.failures = course.failed_ms = 0
         if not course.start_ms:
             course.last_ms = max(course.last_ms, await asyncio.to_thread(self._find_last, name))
+            course.start_ms = self._draw_start(course, now_ms)
+        if course.start_ms <= now_ms and not course.may_begin(now_ms):
+            # This machine slept, or others came first: its hours are over.
             course.start_ms = self._draw_start(course, now_ms)
         if course.start_ms > now_ms:
             return False
@@ -150,16 +201,20 @@ class Timekeeper:
     def _was_ahead(course: _Course, now_ms: int) -> bool:
         """Whether the clock has been put back since the times of a course were worked out."""
         due_ms = next_after_ms(course.schedule, course.last_ms) if course.last_ms else now_ms
-        last_start_ms = max(due_ms, now_ms) + int(1000 * max(SCHEDULE_JITTER_S, _RETRY_SPREAD * SCHEDULE_RETRY_MOST_S))
+        wait_ms = int(1000 * max(SCHEDULE_JITTER_S, _RETRY_SPREAD * SCHEDULE_RETRY_MOST_S))
+        last_start_ms = course.fit(max(due_ms, now_ms) + wait_ms) + wait_ms
         return max(course.last_ms, course.failed_ms) > now_ms or course.start_ms > last_start_ms
 
     def _draw_start(self, course: _Course, now_ms: int) -> int:
         due_ms = next_after_ms(course.schedule, course.last_ms) if course.last_ms else now_ms
-        return max(due_ms, now_ms) + int(1000 * self._pick(0, self._most_jitter_s(course)))
+        return self._spread(course, max(due_ms, now_ms))
 
-    @staticmethod
-    def _most_jitter_s(course: _Course) -> float:
-        return min(SCHEDULE_JITTER_S, _JITTER_SHARE * period_s(course.schedule))
+    def _spread(self, course: _Course, begin_ms: int) -> int:
+        begin_ms = course.fit(begin_ms)
+        jitter_s = min(SCHEDULE_JITTER_S, _JITTER_SHARE * period_s(course.schedule))
+        if course.hours is not None:  # half of what is left at most, so that it is not too late when it is looked at
+            jitter_s = min(jitter_s, (find_end_ms(course.hours, begin_ms) - begin_ms) / 2000)
+        return begin_ms + int(1000 * self._pick(0, jitter_s))
 
     def _find_last(self, name: str) -> int:
         return self._list_last().get(name, 0)
@@ -184,8 +239,9 @@ class Timekeeper:
         except BackupPeerError as exc:
             wait_s = min(SCHEDULE_RETRY_S * 2**course.failures, SCHEDULE_RETRY_MOST_S)
             course.failures, course.failure = min(course.failures + 1, 16), exc.message
+            course.code = int(exc.exit_code)
             course.failed_ms = self._vault.clock.now_ms()
-            course.start_ms = course.failed_ms + int(1000 * wait_s * self._pick(1, _RETRY_SPREAD))
+            course.start_ms = course.fit(course.failed_ms + int(1000 * wait_s * self._pick(1, _RETRY_SPREAD)))
             _log.warning("scheduled backup failed", set=name, reason=exc.message)
             return
         finally:
@@ -193,14 +249,18 @@ class Timekeeper:
         _log.info("scheduled backup", set=name, snapshot=result.snapshot[:8], errors=result.errors)
         course.failures, course.failure, course.failed_ms, course.start_ms = 0, "", 0, 0
         course.last_ms = self._vault.clock.now_ms()
+        await self.housekeeping.forget(name, result)
 
     async def _run(self, name: str, emit: Emit) -> BackupResult:
         async with self._vault.busy, returning_memory(), reporting(emit) as reporter:
-            return await run_backup(self._vault, self._home, BackupRequest(set=name), reporter)
+            return await run_backup(self._vault, self._home, BackupRequest(set=name), reporter, gives_way=True)
 
     def _skip(self, name: str, course: _Course, why: InterruptedByUserError) -> None:
         """Let a set that a person cancelled wait for its next time: to begin again at once is not what they want."""
         course.failures, course.failure, course.failed_ms = 0, why.message, self._vault.clock.now_ms()
-        due_ms = next_after_ms(course.schedule, course.failed_ms)
-        course.start_ms = due_ms + int(1000 * self._pick(0, self._most_jitter_s(course)))
+        course.start_ms = self._spread(course, next_after_ms(course.schedule, course.failed_ms))
         _log.info("scheduled backup cancelled", set=name)
+
+
+def _read_course(chosen: BackupSet) -> _Course:
+    return _Course(parse_schedule(chosen.schedule), parse_hours(chosen.window) if chosen.window else None)

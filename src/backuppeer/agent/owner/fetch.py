@@ -267,7 +267,7 @@ class Fetch:
         for first, count in plan:
             into = room[first * LEAF_BYTES : (first + count) * LEAF_BYTES]
             read = partial(self._read_range, partner, copy.stored, first, into, patience=patience)
-            waiting = self._herald.waiting_for(partner.name)
+            waiting = self._herald.waiting_for(partner)
             step = partial(retry, read, self._clock, waiting=waiting, budget_s=patience.away_s)
             data, path = self._wait_for(self._brake.guard(partial(_within, patience.slow_s, step, partner.name)))
             check_range(copy.stored, copy.size, first, data, path)
@@ -292,7 +292,7 @@ class Fetch:
         """Read from a host, which is met and listened to no longer than the person wants to wait."""
         step = self._meet(partner)
         if patience.away_s:  # else others are tried first: the work goes on, and what moves is shown
-            step = self._herald.meet(partner.name, step)
+            step = self._herald.meet(partner, step)
         heard = Heard()
 
         async def read() -> tuple[memoryview, tuple[bytes, ...]]:

@@ -13,6 +13,7 @@ from backuppeer.agent.brake import brake_of_job
 from backuppeer.agent.owner.losses import Losses, Witnesses
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
+from backuppeer.agent.peers.retry import Herald
 from backuppeer.agent.reporter import Reporter
 from backuppeer.errors import BackupPeerError, PeerUnreachable, Unavailable
 from backuppeer.ids import AgreementId
@@ -42,6 +43,7 @@ class Meeting:
         self._counts: dict[AgreementId, int] = {}
         self._copies, self._on_s = False, 0.0
         self._waited_s = 0.0
+        self._herald = Herald(reporter.say_state, vault.clock)
 
     async def hear(self, partners: Sequence[Partner], *, rest_s: float | None = None) -> list[Partner]:
         """Ask hosts for their heads, adopt the newest, and return the hosts that could be heard.
@@ -134,13 +136,15 @@ class Meeting:
                     break
             late = (await asyncio.wait(tasks, timeout=rest_s))[1] if tasks else set()
             self._late |= {partner.agreement for task, partner in zip(tasks, partners, strict=True) if task in late}
+            self._herald.give_up()
             return [None if task in late else task.result() for task in tasks]
 
     async def _ask(self, partner: Partner) -> _Answer:
         try:
             async with asyncio.timeout(self._hear_s):
                 promised = self._vault.heads.promise_of(partner)
-                return await self._vault.ask_head(partner), promised
+                asking = self._vault.ask_head(partner, self._herald.waiting_for(partner))
+                return await self._herald.meet(partner, asking), promised
         except TimeoutError as exc:
             raise PeerUnreachable(f"it did not show its head within {self._hear_s:.0f} s") from exc
 

@@ -239,7 +239,7 @@ class Upload:
         """Send one copy. Holds the sealed bytes only: the draft's payloads are 16 MiB more per pack in flight."""
         try:
             if target.failure is None:
-                waiting = self._herald.waiting_for(target.partner.name)
+                waiting = self._herald.waiting_for(target.partner)
                 await self._brake.run(lambda: retry(lambda: self._send(target, sealed), self._clock, waiting=waiting))
                 copy = Copy(sealed.logical, target.partner.agreement, sealed.stored, len(sealed.data), sealed.header)
                 await asyncio.to_thread(room.keep, partial(self._on_copy, entries, copy))
@@ -263,13 +263,16 @@ class Upload:
                 size=len(sealed.data),
                 is_list=self.is_list,
                 is_draft=self.is_draft,
+                resumes=True,
             ),
             bulk=True,
         ) as channel:
             answer = await channel.receive(Proceed, Stored)
             self._herald.over(partner.name)
             if isinstance(answer, Proceed):
-                await channel.send_raw(sealed.data, on_piece=partial(_count, target))
+                # Of a try that was cut: the host hashes the whole pack, so what it has can't be anything else.
+                rest = memoryview(sealed.data)[answer.have :]
+                await channel.send_raw(rest, on_piece=partial(_count, target))
                 await channel.receive(Stored, timeout_s=BULK_STALL_S)
                 target.sent_bytes += len(sealed.data)
 

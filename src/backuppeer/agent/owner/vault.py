@@ -31,14 +31,14 @@ from backuppeer.agent.owner.waste import learn_waste
 from backuppeer.agent.owner.writer import Writer
 from backuppeer.agent.peers.names import alias_of, name_of, resolve_peer
 from backuppeer.agent.peers.partners import Partner, Reach
-from backuppeer.agent.peers.retry import retry
+from backuppeer.agent.peers.retry import Waiting, retry
 from backuppeer.agent.reporter import Reporter
 from backuppeer.agent.repute.exposing import Exposing, Lying
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import Clock
 from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, UserError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, SnapshotId
-from backuppeer.limits import FETCH_CACHE_BYTES
+from backuppeer.limits import FETCH_CACHE_BYTES, HEAD_RETRY_S
 from backuppeer.proof.removals import Removal, sign_removal
 from backuppeer.proof.statements import Head, sign_beside
 from backuppeer.shares.ledger import Copy
@@ -50,9 +50,9 @@ _INCOMPLETE: Final = "snapshots.incomplete"
 _ID_BYTES: Final = 32
 
 
-def _silent(*texts: str) -> None:
+def _silent(*said: object) -> None:
     """Tell nobody."""
-    del texts
+    del said
 
 
 class Vault:
@@ -257,8 +257,8 @@ class Vault:
     def _find_lying(self, peer: PeerId) -> Lying:
         return find_lying(self.repository, self._state, peer) if self.exists_repository else Lying()
 
-    async def ask_head(self, partner: Partner) -> HeadIs:
-        """Ask a host for the head it holds; empty when it has none, or a damaged one.
+    async def ask_head(self, partner: Partner, waiting: Waiting | None = None) -> HeadIs:
+        """Ask a host for the head it holds; empty when it has none, or a damaged one. `waiting`: as of `retry`.
 
         Raises:
             PeerUnreachable: it can't be reached.
@@ -266,7 +266,7 @@ class Vault:
         """
         await partner.session()  # outside of the retry: who can't be reached at all is not waited for
         try:
-            return await retry(partial(self.heads.ask, partner), self.clock)
+            return await retry(partial(self.heads.ask, partner), self.clock, waiting=waiting, budget_s=HEAD_RETRY_S)
         except RefusedError:
             # Damaged there, perhaps: what is asked next tells, and the next head heals it.
             return HeadIs(removals=REMOVALS_UNKNOWN)

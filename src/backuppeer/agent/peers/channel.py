@@ -258,7 +258,7 @@ class Channel:
             yield piece
 
     async def receive_through(self, size_bytes: int, take: Take) -> None:
-        """Hand exactly `size_bytes` bulk bytes to `take`, a MiB at a time, in a thread.
+        """Hand exactly `size_bytes` bulk bytes to `take`, a MiB at a time, in a thread; before an error, what came.
 
         Raises:
             ProtocolViolation: as `receive_raw`.
@@ -269,8 +269,16 @@ class Channel:
             async with _watched(self._bulk, _Pace(size_bytes), "sent"):
                 await self._bulk.receive_bulk(size_bytes, take)
             return
-        async for piece in self.receive_raw(size_bytes):
-            await asyncio.to_thread(take, piece)
+        pace = _Pace(size_bytes)
+        buffer = memoryview(bytearray(min(size_bytes, MIB)))
+        while pace.left:
+            piece, before = buffer[: pace.left], pace.done
+            try:
+                await self._fill(piece, pace)
+            finally:
+                # Also what came before a cut: it need not be sent again.
+                if came := pace.done - before:
+                    await asyncio.to_thread(take, piece[:came])
 
     async def receive_into(self, view: memoryview) -> None:
         """Fill `view` with bulk bytes, without a copy in between where the stream can.

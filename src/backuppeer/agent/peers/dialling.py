@@ -3,7 +3,9 @@
 Knows: one connection, before it is a session. Must not know: other sessions, where peers are found.
 """
 
-from backuppeer.errors import AuthenticationFault, BackupPeerError, PeerUnreachable
+from contextlib import suppress
+
+from backuppeer.errors import AuthenticationFault, BackupPeerError, IncompatibleVersion, PeerUnreachable
 from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.transport.base import Connection, Stream
 from backuppeer.wire.codes import CloseCode
@@ -15,6 +17,7 @@ async def shake_hands(handshake: Handshake, stream: Stream) -> ProvenPeer:
 
     Raises:
         AuthenticationFault: the peer did not prove to be who it says, or who is expected.
+        IncompatibleVersion: it did, and speaks no version of the protocol that this side speaks.
         PeerUnreachable: the connection is gone.
 
     """
@@ -24,6 +27,11 @@ async def shake_hands(handshake: Handshake, stream: Stream) -> ProvenPeer:
         reply = handshake.receive(await stream.read(handshake.wanted_bytes()))
         if reply:
             await stream.write(reply)
+        if handshake.gap is not None:
+            # Closing here would lose what was just said: who heard it closes.
+            with suppress(PeerUnreachable):
+                await stream.read(1)
+            raise handshake.gap
     return handshake.peer
 
 
@@ -35,6 +43,8 @@ def is_duplicate(connection: Connection) -> bool:
 
 def explain_dial(exc: BackupPeerError | TimeoutError, peer: PeerId) -> BackupPeerError:
     """Turn "closed in the handshake" into what a dialler can know: the peer would not talk to us, or isn't it."""
+    if isinstance(exc, IncompatibleVersion):
+        return exc
     name = shorten_peer_id(peer)
     if isinstance(exc, PeerUnreachable):
         return PeerUnreachable(

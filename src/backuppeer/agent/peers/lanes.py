@@ -19,10 +19,21 @@ import structlog
 
 from backuppeer.crypto.certificate import Certificate, make_certificate
 from backuppeer.errors import BackupPeerError, PeerUnreachable, ProtocolViolation
-from backuppeer.limits import LANE_ATTEMPTS, LANE_BYTES, LANE_TOKEN_BYTES, LANE_WAIT_S, LANES_PER_SESSION, REPLY_S
+from backuppeer.giving_way import lower_disk
+from backuppeer.limits import (
+    LANE_ATTEMPTS,
+    LANE_BYTES,
+    LANE_DIAL_S,
+    LANE_TOKEN_BYTES,
+    LANE_WAIT_S,
+    LANE_WAIT_TRIPS,
+    LANES_PER_SESSION,
+    REPLY_S,
+)
 from backuppeer.transport.addresses import parse_address
 from backuppeer.transport.base import PathInfo, PathKind, Stream
 from backuppeer.transport.lanes import Lane, LaneDoor, LaneStream, dial_lane
+from backuppeer.transport.throttle import UNBRAKED, Brakes
 from backuppeer.wire.fields import Message
 from backuppeer.wire.messages import LaneOffer, LaneWish
 
@@ -42,6 +53,8 @@ class Lanes:
 
     def __init__(self, name: str, *, say: Say, path: Callable[[], PathInfo], binds: Sequence[str]) -> None:
         self._name, self._say, self._path, self._binds = name, say, path, binds
+        self.as_owner, self.as_host = UNBRAKED, UNBRAKED
+        """What lanes that we dialled, and those that came in, keep to."""
         self._lanes: set[Lane] = set()
         self._entered: set[Lane] = set()
         self._free: list[Lane] = []
@@ -95,14 +108,20 @@ class Lanes:
 
     async def obtain(self) -> LaneStream | None:
         """Return a stream on a lane, if need be a moment later: QUIC costs four times as much. None: go that way."""
-        stream = self.take()
+        stream, loop = self.take(), asyncio.get_running_loop()
+        began_s = loop.time()
         with suppress(TimeoutError):
-            async with asyncio.timeout(LANE_WAIT_S):
-                while stream is None and (self._lanes or self._answer is not None):
+            while stream is None and (self._lanes or self._answer is not None):
+                # Anew each time: the first lane that comes is a reason to wait for the next.
+                async with asyncio.timeout_at(began_s + self._patience_s()):
                     self.changed.clear()
                     await self.changed.wait()
                     stream = self.take()
         return stream
+
+    def _patience_s(self) -> float:
+        trips = LANE_WAIT_TRIPS * (LANES_PER_SESSION if self._lanes else 1)
+        return max(LANE_WAIT_S, min(trips * self._path().rtt_ms / 1000, LANE_DIAL_S))
 
     async def give_back(self, stream: LaneStream) -> None:
         """Free the lane of a stream whose request has ended well, once the peer has ended it too, which is at once."""
@@ -192,7 +211,7 @@ class Lanes:
             self._attempts -= 1
             _log.info("no lane", peer=self._name, reason=str(exc)[:200])
         else:
-            self._keep(lane)
+            self._keep(lane, self.as_owner)
             self._free.append(lane)
         finally:
             self._answer = None
@@ -257,7 +276,7 @@ class Lanes:
                 _log.info("no lane", peer=self._name, reason=exc.message)
                 return
             self._entered.add(lane)
-            self._keep(lane)
+            self._keep(lane, self.as_host)
         await self._serve_lane(lane, serve)
 
     async def _enter(self, door: LaneDoor) -> Lane:
@@ -275,6 +294,7 @@ class Lanes:
 
     async def _serve_lane(self, lane: Lane, serve: Serve) -> None:
         try:
+            await lane.run(lower_disk)  # what comes in is for others, and nobody here waits for it
             while lane.is_open:
                 stream = await lane.accept_stream()
                 await serve(stream)
@@ -288,7 +308,8 @@ class Lanes:
         finally:
             lane.close()
 
-    def _keep(self, lane: Lane) -> None:
+    def _keep(self, lane: Lane, brakes: Brakes) -> None:
+        lane.brakes = brakes
         _log.info("lane opened", peer=self._name)
         self._lanes.add(lane)
         lane.on_close = partial(self._forget, lane)

@@ -24,7 +24,7 @@ from backuppeer.agent.peers.sessions import Sessions
 from backuppeer.agent.peers.turns import Turns
 from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.clock import Clock, SystemClock, slept_s
-from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode, PeerUnreachable
+from backuppeer.errors import AuthenticationFault, BackupPeerError, ExitCode, IncompatibleVersion, PeerUnreachable
 from backuppeer.ids import AgreementId, PeerId, TransportId, shorten_peer_id
 from backuppeer.limits import CLOCK_SKEW_S, DIRECT_FIRST_S
 from backuppeer.transport.addresses import select_dialable
@@ -202,6 +202,8 @@ class Reach:
         where = remembered(self._state, peer)
         try:
             return await self._dial_or_look(peer, where)
+        except IncompatibleVersion:
+            raise  # found, and the same wherever else it is looked for
         except (PeerUnreachable, AuthenticationFault) as exc:
             failure = exc if where is not None else failure
         try:
@@ -270,6 +272,12 @@ class Reach:
         error = PeerUnreachable(fault.message, hint=fault.hint)
         error.exit_code = ExitCode.AUTHENTICATION
         return error
+
+    def absent_since_ms(self, peer: PeerId) -> int:
+        """Return when a peer was last seen; 0 if it is here, or never was."""
+        session, record = self._sessions.get(peer), self._state.peer(peer)
+        is_here = session is not None and not session.is_parting
+        return 0 if is_here or record is None else record.last_seen_ms
 
     async def wait_for(self, peer: PeerId, timeout_s: float) -> Session | None:
         """Return the session with `peer` as soon as it has dialled us; None after `timeout_s`."""
@@ -342,6 +350,10 @@ class Partner:
 
         """
         return await self.reach.session(self.peer)
+
+    def absent_since_ms(self) -> int:
+        """Return when this host was last seen; 0 if it is here, or never was."""
+        return self.reach.absent_since_ms(self.peer)
 
 
 @dataclass(frozen=True, slots=True)

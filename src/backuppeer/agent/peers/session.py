@@ -13,16 +13,18 @@ from backuppeer.agent.peers.lanes import LaneBroken, Lanes
 from backuppeer.agent.peers.meter import Meter
 from backuppeer.agent.peers.parting import THERE
 from backuppeer.agent.peers.quality import Quality, judge_quality
+from backuppeer.agent.peers.rates import InForce, Rates, choose_caps
 from backuppeer.agent.peers.work import Deed, describe_work
 from backuppeer.clock import Clock
 from backuppeer.errors import PeerUnreachable
 from backuppeer.ids import shorten_peer_id
 from backuppeer.limits import CONTROL_STALL_S
-from backuppeer.transport.base import Connection, Stream
+from backuppeer.transport.base import Connection, MovesBulk, Stream
+from backuppeer.transport.throttle import UNBRAKED, BrakedStream
 from backuppeer.wire.codec import FrameReader, UnknownMessage
 from backuppeer.wire.codes import CloseCode
 from backuppeer.wire.fields import Message
-from backuppeer.wire.messages import Hello
+from backuppeer.wire.messages import Hello, PutPack
 from backuppeer.wire.session import ControlStream, ProvenPeer, Speaker
 
 
@@ -60,18 +62,20 @@ class Session:
         self.meter = Meter()
         self.heard_s = 0.0
         """When anything came from the peer last, as the heartbeat saw it."""
+        self._rates: Rates | None = None
+        self._as_owner = self._as_host = UNBRAKED
         self._busy: set[_Busy] = set()
-        self._was_used = False
-        self._unused = asyncio.Event()
+        self._was_used, self._unused = False, asyncio.Event()
         self._unused.set()
-        self._stream, self._reader = stream, reader
-        self._control = ControlStream()
+        self._stream, self._reader, self._control = stream, reader, ControlStream()
         self._speaking = asyncio.Lock()
         self._clock: Clock | None = None
 
-    def start_clock(self, clock: Clock) -> None:
-        """Note when the session began."""
-        self._clock = clock
+    def start_clock(self, clock: Clock, rates: Rates) -> None:
+        """Note when the session began, and which caps it shares."""
+        self._clock, self._rates = clock, rates
+        self._as_owner, self._as_host = rates.share()
+        self.lanes.as_owner, self.lanes.as_host = self._as_owner, self._as_host
         self.since_ms, self.used_s = clock.now_ms(), clock.monotonic_s()
         self.heard_s = self.used_s
         self.course.start(clock)
@@ -90,6 +94,18 @@ class Session:
     def work(self) -> list[str]:
         """Return what is under way, in words."""
         return describe_work(busy.deed for busy in self._busy)
+
+    @property
+    def caps(self) -> list[InForce]:
+        """Return the caps that hold for what is under way."""
+        if self._rates is None or not self._busy:
+            return []
+        by_us = {busy.deed.by_us for busy in self._busy}
+        return choose_caps(self._rates.list_caps(), as_owner=True in by_us, as_host=False in by_us)
+
+    def brake(self, stream: Stream) -> Stream:
+        """Return a stream that the peer opened, so that it keeps to our caps; lanes do by themselves."""
+        return stream if isinstance(stream, MovesBulk) else BrakedStream(stream, self._as_host)
 
     @property
     def quality(self) -> Quality:
@@ -127,9 +143,10 @@ class Session:
         """
         if not self.is_open or self.is_parting:
             raise PeerUnreachable(self.failure or f"the session with {shorten_peer_id(self.peer)} has ended")
-        with self.busy(lambda: Deed(type(message), by_us=True)):
+        async with self._begin(message):
             lane = await self.lanes.obtain() if bulk else None
-            channel = Channel(lane or await self.connection.open_stream(), Speaker.OPENER)
+            stream = lane or BrakedStream(await self.connection.open_stream(), self._as_owner)
+            channel = Channel(stream, Speaker.OPENER)
             try:
                 await channel.send(message)
                 yield channel
@@ -146,6 +163,16 @@ class Session:
                 raise
         if lane is not None:
             await self.lanes.give_back(lane)
+
+    @asynccontextmanager
+    async def _begin(self, message: Message) -> AsyncIterator[None]:
+        """Count a request of ours as in flight; a pack waits for its turn where a cap leaves room for few."""
+        with self.busy(lambda: Deed(type(message), by_us=True)):
+            if not isinstance(message, PutPack) or self._rates is None:
+                yield
+                return
+            async with self._rates.turn():
+                yield
 
     async def end(self, why: str = "what was said when it began may not hold any more") -> None:
         """Give the session up, so that the next one begins with another Hello. why: for a person."""

@@ -22,6 +22,7 @@ from backuppeer.agent.peers.crowd import Crowd
 from backuppeer.agent.peers.dialling import explain_dial, is_duplicate, shake_hands
 from backuppeer.agent.peers.leaving import Leaving, finish, first_of, part, say_goodbye
 from backuppeer.agent.peers.parting import THERE
+from backuppeer.agent.peers.rates import Rates
 from backuppeer.agent.peers.rivals import are_at_once, displaces
 from backuppeer.agent.peers.session import Session
 from backuppeer.agent.peers.work import Deed
@@ -103,7 +104,7 @@ class Sessions:
         self._unproven: set[asyncio.Task[object]] = set()
         self._leaving = Leaving()
         self._crowd = Crowd()
-        self.attempts = Attempts()
+        self.attempts, self.rates = Attempts(), Rates(clock)
         self.on_parted: Callable[[PeerId], None] = lambda _: None
         """Called when a peer's person ended a session. Set by who leaves it alone then."""
 
@@ -237,7 +238,7 @@ class Sessions:
         session.hello = hello
         if (ending := self._crowd.enter(session, self._open.get(session.peer))) is not None:
             self._spawn(ending.connection.close(CloseCode.DUPLICATE, ""))
-        session.start_clock(self._clock)
+        session.start_clock(self._clock, self.rates)
         rival = self._open.get(session.peer)
         if rival is not None and rival.is_open:
             stays, goes = (session, rival) if displaces(session, rival, self.own) else (rival, session)
@@ -355,7 +356,7 @@ class Sessions:
 
     async def _serve_stream(self, session: Session, stream: Stream) -> None:
         """Serve one request, of a stream of the connection or of a lane."""
-        channel = Channel(stream, Speaker.SERVER)
+        channel = Channel(session.brake(stream), Speaker.SERVER)
         try:
             with session.busy(lambda: Deed(channel.asked, by_us=False)):
                 await self._hooks.serve(session.peer, channel)

@@ -169,6 +169,8 @@ def ask_backups(client: Client, home: Home) -> Question:
             sets = {}  # said already, by the settings
         for found in far.judge_backups(rows, sets, hosts=status.storing.hosts, now_s=time.time()):
             tell(found)
+        for found in itself.judge_overdue(status.overdue):
+            tell(found)
         for found in itself.judge_schedules(status.scheduled):
             tell(found)
         if (keeper := _find_keeper(home)) is not None:

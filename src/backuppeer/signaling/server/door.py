@@ -25,7 +25,7 @@ from websockets.protocol import State
 
 from backuppeer import limits
 from backuppeer.clock import Clock
-from backuppeer.signaling.messages import SUBPROTOCOL, RelayIs
+from backuppeer.signaling.messages import SPEAKS, SUBPROTOCOL, RelayIs
 from backuppeer.signaling.piecewise import says_nothing
 from backuppeer.signaling.server.bans import Bans
 from backuppeer.signaling.server.caps import Caps
@@ -168,7 +168,7 @@ class Door:
             text = "this server does not know itself by that name; its operator must name it as an origin\n"
             return connection.respond(HTTPStatus.MISDIRECTED_REQUEST, text)
         if SUBPROTOCOL not in _split_tokens(offered):
-            return connection.respond(HTTPStatus.BAD_REQUEST, f"this server speaks {SUBPROTOCOL}\n")
+            return connection.respond(HTTPStatus.BAD_REQUEST, SPEAKS)
         connection.origin = sys.intern(host)
         return None
 

@@ -14,6 +14,7 @@ import asyncio
 import socket
 import ssl
 import struct
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -22,6 +23,7 @@ from typing import Final, TypeVar
 from backuppeer.errors import PeerUnreachable, ProtocolViolation
 from backuppeer.limits import LANE_END_S, LANE_FRAME_BYTES, LANE_FRAME_LEAST_BYTES, LANE_SMALL_FRAMES
 from backuppeer.transport.base import Buffer, Give, Take
+from backuppeer.transport.throttle import UNBRAKED, Brakes, Debt
 
 T = TypeVar("T")
 _HEAD_BYTES: Final = 4
@@ -37,6 +39,10 @@ class Lane:
         self._is_closed = self._is_busy = False
         self.on_close: Callable[[], None] = lambda: None
         """Called once, when the lane has been closed by whichever side."""
+        self.brakes: Brakes = UNBRAKED
+        """What streams of this lane keep to; set before there is one."""
+        self._ending = threading.Event()
+        self._owed = 0
         self.sent_bytes = 0
         self.received_bytes = 0
         """Payload, without frames."""
@@ -66,6 +72,7 @@ class Lane:
         if self._is_closed:
             return
         self._is_closed = True
+        self._ending.set()
         with suppress(OSError):
             # A reset: what is in flight is thrown away, and a peer that is blocked in a write learns it at once.
             self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -111,13 +118,26 @@ class Lane:
 
     def receive_into(self, view: memoryview, *, is_payload: bool) -> None:
         """Fill `view` (in the lane's thread)."""
-        at = 0
+        brake, at = self.brakes.down, 0
+        most = brake.most() if is_payload else 0
         while at < len(view):
             count = self._connection.recv_into(view[at:])  # a record at most, 16 KiB
             if not count:
                 raise ConnectionResetError("the peer closed the lane")
             at += count
             self.received_bytes += count * is_payload  # at once: it is a sign of life
+            self._owed += count if most else 0
+            if most and self._owed >= most:
+                self._owed, owed = 0, self._owed
+                self.pay(brake.owe(owed))
+
+    def pay(self, debt: Debt) -> None:
+        """Rest until bytes are paid for, or the lane is closed (in its thread)."""
+        try:
+            while (rest_s := debt.rest_s()) > 0 and not self._ending.wait(rest_s):
+                pass
+        finally:
+            debt.drop()
 
     def send(self, data: Buffer) -> None:
         """Send all of `data` (in the lane's thread)."""
@@ -166,7 +186,7 @@ class LaneStream:
             await self._lane.run(self._fill, view)
 
     async def receive_bulk(self, size_bytes: int, take: Take) -> None:
-        """Hand exactly `size_bytes` to `take`, in pieces of LANE_FRAME_BYTES and a last, shorter one."""
+        """Hand exactly `size_bytes` to `take`, in pieces of LANE_FRAME_BYTES and a rest; before an error what came."""
         if size_bytes:
             await self._lane.run(self._receive_bulk, size_bytes, take)
 
@@ -256,8 +276,12 @@ class LaneStream:
     def _receive_bulk(self, size_bytes: int, take: Take) -> None:
         buffer = memoryview(bytearray(min(size_bytes, LANE_FRAME_BYTES)))
         for left in range(size_bytes, 0, -len(buffer)):
-            piece = buffer[:left]
-            self._fill(piece)
+            piece, before = buffer[:left], self._lane.received_bytes
+            try:
+                self._fill(piece)
+            except OSError:
+                take(piece[: self._lane.received_bytes - before])
+                raise
             take(piece)
 
     def _send_bulk(self, size_bytes: int, give: Give) -> None:
@@ -268,8 +292,13 @@ class LaneStream:
             self._write(piece)
 
     def _write(self, data: memoryview) -> None:
-        for start in range(0, len(data), LANE_FRAME_BYTES):
-            frame = data[start : start + LANE_FRAME_BYTES]
+        up, start = self._lane.brakes.up, 0
+        while start < len(data):
+            most = up.most()
+            frame = data[start : start + (min(most, LANE_FRAME_BYTES) or LANE_FRAME_BYTES)]
+            start += len(frame)
+            if most:
+                self._lane.pay(up.owe(len(frame)))
             head = len(frame).to_bytes(_HEAD_BYTES, "big")
             if len(frame) < LANE_FRAME_LEAST_BYTES:
                 self._lane.send(head + frame)  # one record for a message

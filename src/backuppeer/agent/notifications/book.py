@@ -1,0 +1,98 @@
+"""What was told of which trouble, and when: each once, again when it changes or after a week, and when it is over.
+
+Knows: troubles, times. Must not know: what a trouble is about, how it is told. Pure but for `read_book`, `keep_book`:
+the book lies in the state of the home, so a restart neither forgets nor repeats anything.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from backuppeer.agent.home.state import State
+from backuppeer.agent.notifications.trouble import Trouble
+from backuppeer.limits import NOTIFY_AGAIN_S, NOTIFY_CALM_S, NOTIFY_KNOWN, NOTIFY_PER_DAY
+
+_KEPT: Final = "notify.told"
+_DAY_MS: Final = 86_400_000
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One trouble: since when it stands, when it was told last (0: not yet) and how, and since when it is gone."""
+
+    key: str
+    since_ms: int
+    told_ms: int = 0
+    stage: str = ""
+    text: str = ""
+    gone_ms: int = 0
+
+
+class Book(msgspec.Struct, frozen=True, kw_only=True):
+    """All troubles that stand or were told and not taken back, and when notifications of the last day went out."""
+
+    entries: list[Entry] = []
+    sent_ms: list[int] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be told now, and the book as it is once that was taken on."""
+
+    book: Book
+    new: list[Trouble]
+    solved: list[str]
+    """The texts of what was told and is over."""
+
+
+def plan_telling(found: Iterable[Trouble], book: Book, now_ms: int) -> Plan:
+    """Return what is to be told of the troubles that stand now. Beyond NOTIFY_PER_DAY it waits, and nothing is lost."""
+    sent_ms = [time_ms for time_ms in book.sent_ms if now_ms - _DAY_MS < time_ms <= now_ms]
+    may_tell = len(sent_ms) < NOTIFY_PER_DAY
+    # A clock that was ahead and is put right must not silence anything until that time comes.
+    known = {entry.key: _bring_back(entry, now_ms) for entry in book.entries}
+    standing = {trouble.key: trouble for trouble in found}
+    entries, new = list[Entry](), list[Trouble]()
+    for key, trouble in standing.items():
+        entry = msgspec.structs.replace(known.get(key) or Entry(key=key, since_ms=now_ms), gone_ms=0)
+        if may_tell and _is_due(trouble, entry, now_ms):
+            new.append(trouble)
+            entry = msgspec.structs.replace(entry, told_ms=now_ms, stage=trouble.stage, text=trouble.text)
+        entries.append(entry)
+    gone = [_leave(entry, now_ms) for key, entry in known.items() if key not in standing and entry.told_ms]
+    over = [entry for entry in gone if may_tell and now_ms - entry.gone_ms >= 1000 * NOTIFY_CALM_S]
+    entries += [entry for entry in gone if entry not in over]
+    solved = [entry.text for entry in over]
+    if new or solved:
+        sent_ms.append(now_ms)
+    return Plan(Book(entries=entries[-NOTIFY_KNOWN:], sent_ms=sent_ms), new, solved)
+
+
+def read_book(state: State) -> Book:
+    """Return what was told so far."""
+    kept = state.setting(_KEPT)
+    return msgspec.msgpack.decode(kept, type=Book) if kept else Book()
+
+
+def keep_book(state: State, book: Book) -> None:
+    """Keep what was told, if it changed."""
+    kept = msgspec.msgpack.encode(book)
+    if kept != state.setting(_KEPT):
+        state.put_setting(_KEPT, kept)
+
+
+def _is_due(trouble: Trouble, entry: Entry, now_ms: int) -> bool:
+    if not entry.told_ms:
+        return now_ms - entry.since_ms >= 1000 * trouble.grace_s
+    return trouble.stage != entry.stage or now_ms - entry.told_ms >= 1000 * NOTIFY_AGAIN_S
+
+
+def _leave(entry: Entry, now_ms: int) -> Entry:
+    return msgspec.structs.replace(entry, gone_ms=min(entry.gone_ms or now_ms, now_ms))
+
+
+def _bring_back(entry: Entry, now_ms: int) -> Entry:
+    return msgspec.structs.replace(
+        entry, since_ms=min(entry.since_ms, now_ms), told_ms=min(entry.told_ms, now_ms) if entry.told_ms else 0
+    )

@@ -1,0 +1,1 @@
+"""What a person should know of the whole home: trouble, and the report of a week."""
