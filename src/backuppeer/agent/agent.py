@@ -56,16 +56,7 @@ class Agent:
     async def start(self) -> None:
         """Accept sessions, resume the slot, go on with requests."""
         parts = self.parts
-        self.owner.timekeeper.board = self.owner.rounds.board = self.board
-        parts.reach.use_knocker(self._locate)
-        parts.reach.find_road = parts.relays.road
-        parts.relays.servers = self.own_servers
-        self.host.hosting.be_reachable = parts.relays.attach
-        parts.reach.on_misbound = self._sound_alarm
-        self.owner.connecting.on_agreed = self.owner.slots.hand
-        self.owner.slots.servers = partial(self.servers, None)
-        self.host.noting.servers, self.host.premises.on_news = self.own_servers, self.host.noting.touch
-        self.host.requests.on_accepted = self._on_accepted
+        self._wire()
         if self.host.premises.directory is not None:
             try:
                 await asyncio.to_thread(self.host.heirship.open)
@@ -86,14 +77,29 @@ class Agent:
         for work in (self.host.sweeping.run(), self.host.scrubbing.run(), self.host.noting.run()):
             self.spawn(work)
         self.spawn(self._follow_again())
+        self.spawn(self._follow_requests())
         self.spawn(self.host.heirship.call())
         self.spawn(self.host.inviting.run())
-        self.spawn(self._follow_requests())
         self.spawn(self.owner.rounds.run())
         self.spawn(self.owner.timekeeper.run())
         lookout = self.owner.lookout
         for work in (lookout.run(), lookout.call(), lookout.condense(), self.host.presence.run()):
             self.spawn(work)
+
+    def _wire(self) -> None:
+        """Tell each part of the others that it has to do with."""
+        parts = self.parts
+        self.owner.timekeeper.board = self.owner.rounds.board = self.board
+        parts.reach.use_knocker(self._locate)
+        parts.reach.find_road = parts.relays.road
+        parts.relays.servers = self.own_servers
+        self.host.hosting.be_reachable = parts.relays.attach
+        parts.reach.on_misbound = self._sound_alarm
+        self.owner.connecting.on_agreed = self.owner.slots.hand
+        self.owner.slots.servers = partial(self.servers, None)
+        self.host.noting.servers = self.own_servers
+        self.host.premises.on_news = self.host.noting.touch
+        self.host.requests.on_accepted = self._on_accepted
 
     async def _clear_old(self) -> None:
         """Remove what a move of the store that was killed left in the old place."""

@@ -90,6 +90,11 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
         yield f"storing    {_describe_storing(result.storing)}"
     for number, row in enumerate(result.audits):
         yield f"{'' if number else 'proofs':<{_LABEL}}{_describe_proofs(screen, row)}"
+    yield from _describe_work(screen, result)
+    yield f"snapshots  {result.snapshots}{_READ_ONLY if result.read_only else ''}"
+
+
+def _describe_work(screen: Screen, result: StatusResult) -> Iterator[str]:
     for number, kept in enumerate([] if result.read_only else result.scheduled):
         yield f"{'' if number else 'schedule':<{_LABEL}}{_describe_schedule(screen, kept)}"
         yield from (f"{'':<{_LABEL}}  {line}" for line in _describe_old(screen, kept))
@@ -97,7 +102,6 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
         yield f"pruning    {pruned}"
     for number, job in enumerate(result.jobs):
         yield f"{'' if number else 'jobs':<{_LABEL}}{describe_live(job)}"
-    yield f"snapshots  {result.snapshots}{_READ_ONLY if result.read_only else ''}"
 
 
 def _describe_lan(lan: LanState) -> str:

@@ -24,6 +24,9 @@ class ScheduledSet(msgspec.Struct, kw_only=True):
     forgot: int = 0
     forgot_time: str = ""
     kept_why: str = ""
+    failures: int = 0
+    code: int = 0
+    waiting: str = ""
 
 
 class Pruned(msgspec.Struct, kw_only=True):
@@ -33,9 +36,6 @@ class Pruned(msgspec.Struct, kw_only=True):
     freed_bytes: int = 0
     failed: str = ""
     failure: str = ""
-    failures: int = 0
-    code: int = 0
-    waiting: str = ""
 
 
 class OverdueSet(msgspec.Struct, kw_only=True):
