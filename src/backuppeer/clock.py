@@ -22,9 +22,12 @@ _DURATIONS: Final = {
     "mo": 30 * DAY_S,
     "y": 365 * DAY_S,
 }
-DURATION: Final = re.compile(r"(?:[0-9]{1,10} ?(?:mo|[smhdwy]) ?)+")
-"""What a duration looks like, in lower case."""
-_DURATION_PART: Final = re.compile(r"([0-9]+) ?(mo|[smhdwy])")
+_UNIT: Final = (
+    "months?|mo|minutes?|mins?|m|seconds?|secs?|s|hours?|hrs?|h|days?|d|weeks?|w|years?|y"  # longer ones first
+)
+DURATION: Final = re.compile(rf"(?:[0-9]{{1,10}} ?(?:{_UNIT})(?![a-z]),? ?)+")
+"""What a duration looks like, in lower case: `1h 30m`, or in words, `30 days`."""
+_DURATION_PART: Final = re.compile(rf"([0-9]+) ?({_UNIT})(?![a-z])")
 MAX_DURATION_S: Final = 100 * 365 * DAY_S
 _FIRST_MS: Final = -62_135_510_400_000
 _LAST_MS: Final = 253_402_214_399_000
@@ -83,7 +86,7 @@ def format_time(time_ms: int) -> str:
 
 
 def parse_duration(text: str) -> int:
-    """Return the seconds that `2h`, `30d`, `1y` or `1h 30m` stands for.
+    """Return the seconds that `2h`, `30d`, `1y`, `1h 30m` or `30 days` stands for.
 
     Raises:
         UserError: not a duration, no unit, or more than 100 years.
@@ -94,7 +97,12 @@ def parse_duration(text: str) -> int:
         raise UserError(
             f"not a duration: {text[:40]!r}", hint="write it like 90s, 15m, 2h, 30d, 2w, 6mo or 1y (m = minutes)"
         )
-    seconds = sum(int(number) * _DURATIONS[unit] for number, unit in _DURATION_PART.findall(cleaned))
+    seconds = sum(int(number) * _measure_unit(unit) for number, unit in _DURATION_PART.findall(cleaned))
     if seconds > MAX_DURATION_S:
         raise UserError(f"too long a duration: {text[:40]!r}", hint="the longest is 100y")
     return seconds
+
+
+def _measure_unit(unit: str) -> int:
+    """Return the seconds of a unit, by its letter or in words; of months two letters tell them from minutes."""
+    return _DURATIONS["mo" if unit.startswith("mo") else unit[0]]

@@ -80,13 +80,28 @@ def test_where_there_is_a_choice_it_is_suggested(capsys, words, wanted):
         (("restore", "latest", "--target", ""), "folders"),
         (("--home", ""), "folders"),
         (("connect", "--storage", ""), "words"),
+        (("kit", "--to", ""), "files"),
     ],
 )
 def test_where_a_place_on_disk_is_wanted_the_shell_adds_it(capsys, words, kind):
     assert suggest(capsys, *words)[0] == kind
 
 
-@pytest.mark.parametrize("words", [("peers", "show", ""), ("backup", "x", "--to", "o"), ("block", "")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(
+            ("peers", verb, "")
+            for verb in ("show", "set", "verify", "resize", "renew", "lock", "purge", "end", "forgive")
+        ),
+        *(("peers", "replace", ""), ("peers", "replace", "bob", ""), ("peers", "undelete", "")),
+        *(("requests", verb, "") for verb in ("accept", "reject", "offer")),
+        *((verb, "") for verb in ("connect", "block", "unblock", "vouch", "disconnect")),
+        *(("reputation", "o"), ("audit", "o"), ("audit", "bob", "o")),
+        *(("backup", "x", "--to", "o"), ("backup", "add", "x", "--to", ""), ("recover", "--peer", "")),
+        ("reputation", "explain", ""),
+    ],
+)
 def test_own_peers_are_suggested_by_their_names(capsys, agent, words):
     agent({"peers": given([ALICE])})
     assert suggest(capsys, *words) == ("words", ["old alice"])

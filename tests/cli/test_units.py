@@ -66,6 +66,11 @@ def test_a_size_beyond_all_disks_is_called_too_large(text):
         ("1y", 365 * 86400),
         ("1h 30m", 5400),
         ("1h30m", 5400),
+        ("1 day", 86400),
+        ("30 Days", 30 * 86400),
+        ("6 months", 180 * 86400),
+        ("5 min", 300),
+        ("2 weeks, 3 hrs", 14 * 86400 + 3 * 3600),
         ("0s", 0),
     ],
 )
@@ -73,7 +78,7 @@ def test_durations_in_every_unit(text, seconds):
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "60", "h", "-2h", "2 hours", "1.5h", "2h x", "999y", "1M0"])
+@pytest.mark.parametrize("text", ["", "60", "h", "-2h", "2 hounds", "1.5h", "2h x", "999y", "1M0"])
 def test_nonsense_durations_are_usage_errors_with_an_example(text):
     with pytest.raises(UserError) as caught:
         parse_duration(text)

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from e2e.leaks import Leaks
 from e2e.nursery import Nursery
 
 NURSERY = Nursery()
@@ -100,6 +101,10 @@ class Running:
             thread.join(timeout_s)
         return Result(code, "\n".join(self._lines), "\n".join(self._errors))
 
+    def lines(self) -> list[str]:
+        """Return what it has said on standard output."""
+        return list(self._lines)
+
     def end(self) -> None:
         """Ask it to end, insist after a while, and let go of its pipes."""
         if self.process.poll() is None:
@@ -140,6 +145,7 @@ class Home:
     """Of the identity made here, where the test needs no verb to tell it."""
     paths: str = ""
     """PYTHONPATH of all its processes."""
+    leaks: Leaks = field(default_factory=Leaks)
 
     def environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("BACKUPPEER_")}
@@ -168,6 +174,12 @@ class Home:
 
     def run(self, *words: str | bytes, stdin: str = "", timeout_s: float = VERB_S) -> Result:
         """Run a verb with --json to its end, whatever that is; standard input is never a terminal."""
+        result = self._run(words, stdin, timeout_s)
+        self.leaks.hear_typed(stdin)
+        self.leaks.hear(result.stdout.splitlines())
+        return result
+
+    def _run(self, words: Sequence[str | bytes], stdin: str, timeout_s: float) -> Result:
         environment, given = self.environment(), stdin.encode()
         if not self.prefix and NURSERY.fits(environment, given):
             code, said, told = NURSERY.run(("--json", *words), environment, given, timeout_s)
@@ -202,6 +214,7 @@ class Home:
     def close(self) -> None:
         for running in self.running:
             running.end()
+            self.leaks.hear(running.lines())
         # Not `agent stop`: that takes a second of processor time, and tests of it are elsewhere.
         for pid in self.agent_pids():
             with contextlib.suppress(ProcessLookupError):
@@ -221,12 +234,14 @@ class World:
         self._homes: list[Home] = []
         self._servers: list[Running] = []
         self.servers = ""
+        self.leaks = Leaks()
         self.paths = ""
         """PYTHONPATH of the processes of all homes and servers made from now on."""
 
     def home(self, name: str, *, servers: str | None = None, prefix: tuple[str, ...] = ()) -> Home:
         """Make a home without identity; it uses this world's server unless told otherwise."""
-        made = Home(self.path / name, self.servers if servers is None else servers, prefix, paths=self.paths)
+        where = self.servers if servers is None else servers
+        made = Home(self.path / name, where, prefix, paths=self.paths, leaks=self.leaks)
         self._homes.append(made)
         return made
 
@@ -268,7 +283,9 @@ class World:
             home.close()
         for server in self._servers:
             server.end()
+        leaked = self.leaks.find(self.path)
         shutil.rmtree(self.path, ignore_errors=True)
+        assert leaked == [], "a log has what it must not have"
 
 
 def find_port(line: str) -> int | None:

@@ -3,18 +3,15 @@
 import os
 from typing import Annotated
 
-import msgspec
 import typer
 
 from backuppeer.agent.home.config import DEFAULTS, KEYS, Config, change_config, read_config, value_of
 from backuppeer.agent.home.config_writer import write_config
 from backuppeer.agent.home.power import CAN_TELL
-from backuppeer.cli import servers
+from backuppeer.cli import config_edit, servers
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.render import escape_line
-from backuppeer.errors import UserError
-from backuppeer.signaling.proxying import parse_proxy
-from backuppeer.signaling.servers import check_servers
+from backuppeer.cli.settings import check_values
 
 _URLS = "notify.urls"
 _Key = Annotated[str, typer.Argument(metavar="KEY", help=f"Which setting: {', '.join(KEYS)}.")]
@@ -25,6 +22,7 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(rich_markup_mode=None)
     group.command(name="get", help="Print one setting.")(get)
     group.command(name="set", help="Change one setting; an empty value unsets it.")(set_value)
+    group.command(name="edit", help=config_edit.HELP)(config_edit.edit)
     group.command(name="list", help="Print all settings.")(list_values)
     servers.add_to(group)
     app.add_typer(group, name="config", help="Settings of this peer.")
@@ -47,12 +45,7 @@ def set_value(ctx: typer.Context, key: _Key, value: Annotated[str, typer.Argumen
     """Change one setting; what is wrong is refused and nothing changes. `notify.urls -` asks for the addresses."""
     context = context_of(ctx)
     changed = _change_urls(context, value) if key == _URLS else change_config(read_config(context.home), key, value)
-    if changed.servers is not None:
-        changed = msgspec.structs.replace(changed, servers=check_servers(changed.servers))
-    if changed.proxy is not None:
-        changed = msgspec.structs.replace(changed, proxy=parse_proxy(changed.proxy))
-    if key == "region" and changed.region is not None:
-        _check_region(changed.region)
+    changed = check_values(changed)
     write_config(context.home, changed)
     shown = value_of(changed, key)
     context.screen.line(f"{key} = {_show(shown)}" if shown is not None else f"{key} is not set any more")
@@ -79,13 +72,6 @@ def _change_urls(context: Context, value: str) -> Config:
                 "the addresses, and passwords in them, stand in your shell's history: `-` asks for them"
             )
     return changed
-
-
-def _check_region(region: str) -> None:
-    from backuppeer.signaling.listing import is_region  # noqa: PLC0415 - crypto libraries
-
-    if not is_region(region):
-        raise UserError(f"{region[:40]!r} is no region", hint="for example: EU or US-W")
 
 
 def list_values(ctx: typer.Context) -> int:

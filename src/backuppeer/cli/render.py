@@ -66,6 +66,11 @@ def measure_width(text: str) -> int:
     return len(text) + sum(unicodedata.east_asian_width(character) in "WF" for character in text)
 
 
+def strip_color(text: str) -> str:
+    """Return a text without the colours that `Screen.paint` put into it."""
+    return _COLOR.sub("", text)
+
+
 def wrap_line(text: str, width: int, *, indent: str = "") -> str:
     """Return a line broken at spaces into parts of at most `width` columns; those after the first begin with `indent`.
 
@@ -76,7 +81,7 @@ def wrap_line(text: str, width: int, *, indent: str = "") -> str:
     parts: list[str] = []
     part, used = "", 0
     for word in _WORD.findall(text):
-        room = measure_width(_COLOR.sub("", word))
+        room = measure_width(strip_color(word))
         if used + room > width and part.strip():
             parts.append(part)
             part, used = indent + word.lstrip(" "), len(indent) + room - (len(word) - len(word.lstrip(" ")))

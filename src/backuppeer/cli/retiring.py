@@ -1,10 +1,11 @@
 """`host --retire`: end all agreements as host, with notice, and show when the disk is free."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from backuppeer.cli.context import Context
 from backuppeer.cli.render import Column, escape_line, format_count, format_moment, shorten_id
-from backuppeer.cli.screen import GREEN
+from backuppeer.cli.screen import GREEN, Screen
 from backuppeer.cli.spinner import Spinner
 from backuppeer.cli.units import format_size
 from backuppeer.control.ending import RetiredOwner, RetirePlan, RetireRequest, RetireResult
@@ -58,9 +59,14 @@ def _tell(context: Context, result: RetireResult) -> None:
         screen.line(f"{tick} the slot is withdrawn, and nothing is kept here for anybody: the disk is free", hang=2)
         return
     screen.line(f"{tick} the slot is withdrawn, and notice given; until all is over keep the agent running", hang=2)
-    screen.table(_COLUMNS, [_cells(row) for row in result.owners])
+    show_owners(screen, result.owners)
     day = format_moment(result.until)[:10]
     screen.line(f"the disk is free on {day} at the soonest; `backup-peer host --retire` shows where it stands", hang=2)
+
+
+def show_owners(screen: Screen, owners: Sequence[RetiredOwner]) -> None:
+    """Draw whose data is kept here, how much, until when, and who has heard of the notice."""
+    screen.table(_COLUMNS, [_cells(row) for row in owners])
 
 
 def _cells(row: RetiredOwner) -> list[str]:

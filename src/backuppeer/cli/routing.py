@@ -18,6 +18,7 @@ from backuppeer.agent.commands.inspect import InspectCommands
 from backuppeer.agent.commands.inviting import InviteCommands
 from backuppeer.agent.commands.jobs import JobCommands, as_job
 from backuppeer.agent.commands.kit import KitCommands
+from backuppeer.agent.commands.leaving import LeaveCommands
 from backuppeer.agent.commands.mend import MendCommands
 from backuppeer.agent.commands.mount import MountCommands
 from backuppeer.agent.commands.moving import MoveCommands
@@ -134,8 +135,11 @@ def _make_further_handlers(agent: Agent, host: HostCommands) -> dict[str, Handle
     mine |= {"reputation/me": OpinionCommands(agent).ask_all}
     reputation = ReputationCommands(agent)
     mine |= {"reputation": reputation.list_all, "reputation/explain": reputation.explain}
+    retire = RetireCommands(agent, ends)
+    leave = LeaveCommands(agent, retire)
+    mine |= {"leave/plan": leave.plan, "leave": leave.leave}
     mine |= _make_terms_handlers(
-        TermsCommands(agent, host, ends), ends, retire=RetireCommands(agent, ends), block=BlockCommands(agent, ends)
+        TermsCommands(agent, host, ends), ends, retire=retire, block=BlockCommands(agent, ends)
     )
     return mine | _make_mount_handlers(MountCommands(agent)) | _make_waiver_handlers(agent, WaiveCommands(agent))
 

@@ -13,11 +13,14 @@ import msgspec
 
 from backuppeer.agent.home.sets import SetRow
 from backuppeer.cli.checkup.findings import Finding
+from backuppeer.cli.config_edit import Edited
 from backuppeer.cli.export import ExportResult
 from backuppeer.cli.kit import KitMade
+from backuppeer.cli.leave import Left
+from backuppeer.cli.logs import LoggedLine, LogLine
 from backuppeer.cli.passphrase import CustodyResult
 from backuppeer.cli.servers import ListedServer
-from backuppeer.cli.service import LogLine, ServiceState
+from backuppeer.cli.service import ServiceState
 from backuppeer.control.amendments import ForgetPlan, ForgetResult, TagResult
 from backuppeer.control.api import (
     BrowseRow,
@@ -221,6 +224,7 @@ VALUES: Final[dict[str, Any]] = {
     "agent status": AgentStatus,
     "service status": ServiceState,
     "service logs": list[LogLine],
+    "logs": list[LogLine],
 }
 """Verbs that print one JSON value."""
 
@@ -245,6 +249,8 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "host --move-store": (MoveResult, _WORK),
     "host --retire": (RetireResult, {}),
     "host --stop": (HostingState, {}),
+    "leave": (Left, {}),
+    "logs --follow": (None, {"line": LoggedLine}),
     "connect": (ConnectResult, {**_WORK, "proposed": BestChoice}),
     "peers set": (PeerRow, {}),
     "peers verify": (VerifyResult, {}),
@@ -292,6 +298,7 @@ LINES: Final[dict[str, tuple[Any, Mapping[str, type]]]] = {
     "dump": (DumpResult, {**_WORK, EventName.START: DumpStart}),
     "mount": (MountResult, {**_WORK, "mounted": Mounted}),
     "config set": (Setting, {}),
+    "config edit": (Edited, {}),
     "config servers add": (Setting, {}),
     "config servers remove": (Setting, {}),
     "export": (ExportResult, {}),

@@ -15,7 +15,16 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
-from backuppeer.cli.render import PIPE_COLUMNS, Column, add_home, draw_table, encode_line, escape_line, wrap_line
+from backuppeer.cli.render import (
+    PIPE_COLUMNS,
+    Column,
+    add_home,
+    draw_table,
+    encode_line,
+    escape_line,
+    strip_color,
+    wrap_line,
+)
 from backuppeer.errors import (
     BackupPeerError,
     DeclinedError,
@@ -88,8 +97,11 @@ class Screen:
 
         hang: the text is wrapped at spaces on a terminal, further lines are indented by this; None = never wrapped.
         """
-        if not self.json:
-            self._write(self._out, f"{text if hang is None else self._advise(self._out, text, hang)}\n")
+        if self.json:
+            return
+        # Painted for who sits at the terminal: what goes into a file or a pipe has no colours.
+        shown = text if self.out_is_terminal else strip_color(text)
+        self._write(self._out, f"{shown if hang is None else self._advise(self._out, shown, hang)}\n")
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """Draw a table for a person, as wide as the terminal at most."""

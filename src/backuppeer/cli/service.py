@@ -1,13 +1,9 @@
 """`service`: the agent started at each login, and started again if it ends by a fault."""
 
-import json
 import os
 import time
-from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 import typer
@@ -19,7 +15,8 @@ from backuppeer.cli.agents import ensure_agent, ping_agent, stop_agent
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.homes import read_peer
 from backuppeer.cli.installed import Keeper, keeper_of
-from backuppeer.cli.render import escape_line, escape_name
+from backuppeer.cli.logs import read_log, show_lines
+from backuppeer.cli.render import escape_name
 from backuppeer.cli.screen import GREEN
 from backuppeer.errors import BackupPeerError, LocalError, NotFoundError, UserError
 from backuppeer.limits import AGENT_START_S, LOG_LINES_SHOWN
@@ -39,15 +36,6 @@ class ServiceState(msgspec.Struct, kw_only=True):
     installed: bool
     running: bool
     file: str
-
-
-class LogLine(msgspec.Struct, kw_only=True):
-    """`service logs`: a line of the agent's log."""
-
-    time: str
-    level: str
-    event: str
-    facts: dict[str, Any]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -133,17 +121,9 @@ def logs(
     ctx: typer.Context,
     lines: Annotated[int, typer.Option(min=1, max=LOG_LINES_SHOWN, metavar="N", help="So many lines.")] = 50,
 ) -> int:
-    """Show the last lines of the agent's log, oldest first."""
+    """Show the last lines of the agent's log, oldest first; `logs` can do more."""
     context = context_of(ctx)
-    found = [line for text in _read_last(context.home.logs / "agent.log", lines) if (line := _parse(text))]
-    if context.screen.json:
-        context.screen.value(found)
-        return 0
-    for line in found:
-        facts = " ".join(f"{name}={value}" for name, value in line.facts.items())
-        context.screen.line(escape_line(f"{line.time} {line.level:<7} {line.event}  {facts}".rstrip()))
-    if not found:
-        context.screen.line("the agent has written no log yet")
+    show_lines(context.screen, read_log(context.home, lines))
     return 0
 
 
@@ -186,20 +166,3 @@ def _state_of(keeper: Keeper) -> ServiceState:
 def _tell(context: Context, keeper: Keeper) -> int:
     context.screen.done(_state_of(keeper))
     return 0
-
-
-def _read_last(path: Path, count: int) -> Iterator[str]:
-    if path.exists():
-        with path.open(encoding="utf-8", errors="replace") as file:
-            yield from deque(file, maxlen=count)
-
-
-def _parse(text: str) -> LogLine | None:
-    try:
-        line = json.loads(text)
-    except ValueError:
-        return None
-    if not isinstance(line, dict):
-        return None
-    told = {name: str(line.pop(name, "")) for name in ("timestamp", "level", "event")}
-    return LogLine(time=told["timestamp"], level=told["level"], event=told["event"], facts=line)

@@ -91,7 +91,8 @@ def _describe(screen: Screen, result: StatusResult) -> Iterator[str]:
     for number, row in enumerate(result.audits):
         yield f"{'' if number else 'proofs':<{_LABEL}}{_describe_proofs(screen, row)}"
     yield from _describe_work(screen, result)
-    yield f"snapshots  {result.snapshots}{_READ_ONLY if result.read_only else ''}"
+    reads = result.read_only and (result.snapshots or result.storing.hosts)
+    yield f"snapshots  {result.snapshots}{_READ_ONLY if reads else ''}"
 
 
 def _describe_work(screen: Screen, result: StatusResult) -> Iterator[str]:

@@ -58,7 +58,9 @@ _OF_PEERS: Final = re.compile(r"ALIAS|PEER|ALICE|BOB")
 _OF_SNAPSHOTS: Final = re.compile(r"^\[?SNAPSHOT")
 _OF_FOLDERS: Final = re.compile(r"\bDIR\b")
 _OF_FILES: Final = re.compile(r"\b(PATH|FILE)\b")
-_PEER_OPTIONS: Final = frozenset({"--to", "--peer", "--from"})
+_PEER_OPTIONS: Final = frozenset({"--peer"})
+_SNAPSHOT_OPTIONS: Final = frozenset({"--snapshot"})
+"""Options whose value is called ID alone in the help."""
 _CHOICE: Final = re.compile(r"[a-z][a-z._-]*")
 
 
@@ -72,7 +74,7 @@ def suggest(command: Any, words: Sequence[str], current: str, known: Known) -> S
     command = below.pop(ITSELF, group)
     options = {name: option for option in _options_of(command) for name in option.opts}
     if (option := options.get(before)) is not None and not option.is_flag:
-        return _fit(_suggest_value(option.metavar or "", known, is_peer=before in _PEER_OPTIONS), current)
+        return _fit(_suggest_option(before, option.metavar or "", known), current)
     if current.startswith("-"):
         listed = [Suggestion(option.opts[0], option.help or "") for option in _options_of(command)]
         return _fit(
@@ -123,9 +125,15 @@ def _positional(words: Sequence[str], options: dict[str, Any]) -> Iterator[str]:
             yield word
 
 
-def _suggest_value(metavar: str, known: Known, *, is_peer: bool = False) -> Suggestions:
+def _suggest_option(name: str, metavar: str, known: Known) -> Suggestions:
+    if name in _PEER_OPTIONS:
+        return Suggestions(tuple(known.peers()))
+    return _suggest_value("SNAPSHOT" if name in _SNAPSHOT_OPTIONS else metavar, known)
+
+
+def _suggest_value(metavar: str, known: Known) -> Suggestions:
     """Return what fits a place by what the help calls it."""
-    if is_peer or _OF_PEERS.search(metavar):
+    if _OF_PEERS.search(metavar):
         return Suggestions(tuple(known.peers()))
     if metavar == _OF_SETTINGS:
         return Suggestions(tuple(Suggestion(key) for key in KEYS))

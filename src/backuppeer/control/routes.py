@@ -78,6 +78,7 @@ from backuppeer.control.inviting import (
     InviteText,
 )
 from backuppeer.control.jobs import JobEnded, JobRow
+from backuppeer.control.leaving import LeavePlan, LeaveRequest, LeaveResult
 from backuppeer.control.mounting import (
     MountEndRequest,
     MountEntry,
@@ -201,6 +202,8 @@ ROUTES: dict[str, Route] = {
     "host/plan": Route(request=HostRequest, result=HostPlan, summary="what an offer would mean"),
     "rebut": Route(request=RebutRequest, result=KeptRemoval, summary="what a host answers a charge with"),
     "host/retire/plan": Route(request=RetireRequest, result=RetirePlan, summary="what retiring would mean"),
+    "leave/plan": Route(request=LeaveRequest, result=LeavePlan, summary="what leaving would mean, or where it stands"),
+    "leave": Route(request=LeaveRequest, result=LeaveResult, summary="end both roles with notice"),
     "host/retire": Route(request=RetireRequest, result=RetireResult, summary="end all agreements as host with notice"),
     "host": Route(request=HostRequest, result=HostResult, work=True, summary="offer a slot"),
     "connect/plan": Route(request=ConnectPlanRequest, result=ConnectPlan, summary="what connecting would mean"),

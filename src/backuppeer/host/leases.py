@@ -39,7 +39,7 @@ _NAME = "agreement"
 S = TypeVar("S")
 Former = Collection[PeerId]
 """Names of before of a store's host (ADR 69)."""
-_ENDED = "ended"
+ENDED = "ended"
 """The file that says that an agreement was ended by notice, and all of it erased."""
 
 
@@ -101,7 +101,7 @@ class Leases:
             self._by_owner.clear()
             for folder in sorted(self._layout.agreements.iterdir()):
                 raw = parse_hex_name(folder.name, AGREEMENT_ID_BYTES)
-                if raw is not None and not (folder / _ENDED).exists():
+                if raw is not None and not (folder / ENDED).exists():
                     self._load_one(AgreementId(raw), folder, second, notes)
         return notes
 
@@ -118,7 +118,7 @@ class Leases:
         """
         lease = self._verify(signed)
         with self._lock:
-            if lease.agreement not in self._leases and (self._layout.folder(lease.agreement) / _ENDED).exists():
+            if lease.agreement not in self._leases and (self._layout.folder(lease.agreement) / ENDED).exists():
                 raise RefusedError("this agreement has ended", hint="make a new one")
             current = self._leases.get(lease.agreement)
             if current is not None and statement_hash(current.signed) == statement_hash(lease.signed):
@@ -145,7 +145,7 @@ class Leases:
         with self._lock:
             with translate_failures(self._layout.root):
                 # Durable before it is forgotten: it must not come back from its file when the store is opened.
-                replace_file(self._layout.folder(agreement) / _ENDED, b"")
+                replace_file(self._layout.folder(agreement) / ENDED, b"")
             del self._leases[agreement]
             self._by_owner[lease.owner].discard(agreement)
             self._quota.drop_limit(agreement)
@@ -189,7 +189,7 @@ class Leases:
             return lease
         folder = self._layout.folder(agreement)
         with translate_failures(self._layout.root):
-            if not (folder / _ENDED).exists():
+            if not (folder / ENDED).exists():
                 return None
             return self._try_verify(agreement, _read_if_there(folder / _NAME), is_ended=True)
 

@@ -138,3 +138,15 @@ def test_an_old_id_under_which_something_is_agreed_is_listed_with_who_goes_on_as
     rows = {row.peer_id: row for row in asyncio.run(commands.peers(Nothing(), None))}
     assert rows[format_peer_id(owner.peer)].capped[0].startswith("it goes on as bp1")
     assert len(rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("hosts", "snapshots", "said"),
+    [(True, 0, ["why: what to do"]), (True, 3, ["why: what to do"]), (False, 3, ["why"]), (False, 0, [])],
+)
+def test_taking_over_is_advised_where_there_are_hosts_to_ask(hosts, snapshots, said):
+    index = SimpleNamespace(snapshots=lambda: range(snapshots))
+    writer = SimpleNamespace(describe=lambda: "why: what to do", explain=lambda: "why")
+    vault = SimpleNamespace(writer=writer, exists_repository=True, repository=SimpleNamespace(index=index))
+    reading = HomeCommands(SimpleNamespace(parts=None, owner=SimpleNamespace(vault=vault)))
+    assert reading._say_reading(has_hosts=hosts) == said

@@ -4,12 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from backuppeer.agent.owner.leaving import choose_staying, describe_ended
+from backuppeer.agent.owner.leaving import choose_staying, describe_ended, has_staying
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.errors import RefusedError
 from backuppeer.ids import AgreementId, PeerId
-
-OURS = PeerId(b"o" * 32)
 
 
 def host(number: int, name: str) -> Partner:
@@ -17,13 +15,18 @@ def host(number: int, name: str) -> Partner:
 
 
 class Deeds:
-    """Our own notice with hosts, by agreement."""
+    """Our own last notices to hosts, by agreement: with some they end, with one it was taken back."""
 
-    def __init__(self, *ended: Partner) -> None:
-        self.ended = {partner.agreement for partner in ended}
+    def __init__(self, *ended: Partner, taken_back: Partner | None = None) -> None:
+        self.last = {partner.agreement: [1] for partner in ended}
+        if taken_back is not None:
+            self.last[taken_back.agreement] = [2, 1]
 
-    def ending(self, agreement):
-        return SimpleNamespace(notice=SimpleNamespace(party=OURS)) if agreement in self.ended else None
+    def own_notices(self, agreement):
+        return [
+            SimpleNamespace(notice=SimpleNamespace(number=number, ends=number % 2 == 1))
+            for number in self.last.get(agreement, [])
+        ]
 
 
 def test_who_ended_with_all_hosts_is_told_each_command_that_takes_it_back():
@@ -40,3 +43,10 @@ def test_who_ended_with_one_host_is_told_its_command_and_what_else_there_is():
     (left,) = describe_ended(Deeds(eve), [alice, eve], "or name another")
     assert left.name == "old eve"
     assert left.hint == "`backup-peer peers renew 'old eve'` takes that back; or name another"
+
+
+def test_where_the_last_word_was_to_go_on_backups_go_on():
+    alice, eve = host(1, "alice"), host(2, "old eve")
+    assert choose_staying(Deeds(taken_back=alice), [alice]) == [alice]
+    deeds = Deeds(eve, taken_back=alice)
+    assert (has_staying(deeds, [eve]), has_staying(deeds, [alice, eve])) == (False, True)

@@ -201,3 +201,15 @@ def test_who_has_a_host_and_no_snapshot_is_told_how_to_make_one(hosts, state):
 def test_snapshots_of_no_set_are_judged_too():
     told = list(far.judge_backups([snapshot(of="")], {"docs": BackupSet(paths=["/a"])}, hosts=1, now_s=NOW_S))
     assert [(each.name, each.state) for each in told] == [("docs", State.WARNING), ("paths in no set", State.OK)]
+
+
+def test_a_home_that_only_reads_is_told_no_backup_that_it_could_not_make():
+    (told,) = far.judge_read([snapshot(of="", time=OLD)], hosts=1, now_s=NOW_S)
+    assert (told.state, "makes no backups; newest known here" in told.text) == (State.NONE, True)
+    assert "`backup-peer recover --take-over`" in told.fix
+    (told,) = far.judge_read([snapshot(of="", time=OLD)], hosts=0, now_s=NOW_S)
+    assert told.fix == "", "taking over asks hosts"
+    (told,) = far.judge_read([snapshot(of="", time=OLD, incomplete=True)], hosts=1, now_s=NOW_S)
+    assert (told.state, told.code) == (State.BROKEN, 15)
+    (told,) = far.judge_read([], hosts=0, now_s=NOW_S)
+    assert (told.text, told.fix) == ("nothing is backed up from here", "")

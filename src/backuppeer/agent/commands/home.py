@@ -173,8 +173,7 @@ class HomeCommands:
         if self._agent.owner.vault.is_unrecovered:
             notes.append("the recovery of this home is not finished: run `backup-peer recover` again")
         vault = self._agent.owner.vault
-        why = vault.writer.describe()
-        notes += [why] if why else []
+        notes += self._say_reading(has_hosts=bool(hosts))
         notes += describe_seen(state) + describe_waiting(state, self._agent.owner.announcing, self._parts.keys)
         notes += describe_endings(state)
         notes += describe_lacking(vault, state, read_sets(self._parts.home))
@@ -191,6 +190,18 @@ class HomeCommands:
                 continue  # it is to be compared anew, which is said already
             notes.append(text if host is None else f"{name_of(state, host)}: {text}{_say_way_out(state, host, text)}")
         return notes
+
+    def _say_reading(self, *, has_hosts: bool) -> list[str]:
+        """Return why this home may only read, and what changes that, where there is anything to read.
+
+        Who takes over asks its hosts: without any there is nothing to advise, and a home that only kept others' data
+        has nothing to read either.
+        """
+        vault = self._agent.owner.vault
+        if has_hosts:
+            return [why] if (why := vault.writer.describe()) else []
+        has_copies = vault.exists_repository and bool(vault.repository.index.snapshots())
+        return [why] if has_copies and (why := vault.writer.explain()) else []
 
     async def _peer_row(self, record: PeerRecord) -> PeerRow:
         kept, given = room_at(self._agent, record.peer), room_for(self._agent, record.peer)

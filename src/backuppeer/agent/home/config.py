@@ -10,6 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from backuppeer.agent.home.bandwidth import BANDWIDTH_DEFAULTS, BANDWIDTH_KEYS, BandwidthSettings
+from backuppeer.agent.home.config_lines import find_line
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.notify import NotifySettings, check_notify, mask_urls, split_urls
 from backuppeer.agent.home.sets import BackupSet, check_sets
@@ -119,11 +120,19 @@ def read_settings(home: Home) -> str:
     return text
 
 
+def read_raw(home: Home) -> str:
+    """Return the text of the settings, valid or not; "" when there is no file. Raises as `read_config`."""
+    return _read_text(home)
+
+
 def _understand(home: Home, text: str) -> Config:
     try:
         return parse_config(text)
     except UserError as exc:
-        raise UserError(f"{home.config}: {exc.message}", hint=exc.hint or "mend the file") from exc
+        line = find_line(text, exc.message)
+        where = f"{home.config}, line {line}" if line else f"{home.config}"
+        hint = exc.hint or "mend the file"
+        raise UserError(f"{where}: {exc.message}", hint=f"{hint} (`backup-peer config edit` opens it)") from exc
 
 
 def _read_text(home: Home) -> str:
@@ -185,7 +194,7 @@ def change_config(config: Config, key: str, text: str) -> Config:
         raise UserError(f"no setting called {key[:40]!r}", hint=f"settings are: {', '.join(KEYS)}")
     if text and key in _SWITCHES and text not in _SWITCHES[key][:2]:
         either, other, example = _SWITCHES[key]
-        raise UserError(f"{text[:40]!r} is neither {either} nor {other}", hint=f"for example: {example}")
+        raise UserError(f"{key}: {text[:40]!r} is neither {either} nor {other}", hint=f"for example: {example}")
     table, _, name = key.partition(".")
     if name:
         return _change_table(config, table, name, text)

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Final
 
 import structlog
 from structlog.typing import Processor
@@ -19,9 +18,7 @@ from structlog.typing import Processor
 from backuppeer.agent.home.home import Home
 from backuppeer.db import explain_full
 from backuppeer.errors import LocalError
-
-_FILE_BYTES: Final = 2 * 1024 * 1024
-_FILES: Final = 5
+from backuppeer.limits import LOG_FILE_BYTES, LOG_FILES
 
 
 def open_log(home: Home) -> None:
@@ -34,7 +31,7 @@ def open_log(home: Home) -> None:
     path = home.logs / "agent.log"
     try:
         home.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handler = logging.handlers.RotatingFileHandler(path, maxBytes=_FILE_BYTES, backupCount=_FILES)
+        handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_FILE_BYTES, backupCount=LOG_FILES)
     except OSError as exc:
         raise explain_full(exc, "the log", path) or LocalError(
             f"can't write {path}: {exc.strerror}", hint=f"is {home.logs} a folder of yours?"

@@ -26,6 +26,7 @@ from backuppeer.agent.home.sets import BackupSet
 from backuppeer.agent.jobs.board import Board
 from backuppeer.agent.jobs.housekeeping import Housekeeping
 from backuppeer.agent.jobs.set_run import run_backup
+from backuppeer.agent.owner.leaving import has_staying
 from backuppeer.agent.owner.set_hosts import read_sets
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Emit, reporting
@@ -118,7 +119,7 @@ class Timekeeper:
         """
         self._follow_settings()
         tried = []
-        if self._may_back_up():
+        if self._may_back_up() and not self.find_obstacle():
             for name, course in list(self._courses.items()):
                 if self.find_obstacle():
                     break
@@ -156,7 +157,7 @@ class Timekeeper:
                     kept_why=forgotten.problem,
                     failures=course.failures,
                     code=course.code,
-                    waiting=obstacle if next_ms <= now_ms and not course.running_ms else "",
+                    waiting="" if course.running_ms or course.fit(max(next_ms, now_ms)) > now_ms else obstacle,
                 )
             )
         return rows
@@ -171,7 +172,9 @@ class Timekeeper:
     def _may_back_up(self) -> bool:
         vault = self._vault
         is_ours = vault.exists_repository and vault.writer.may_write and not vault.is_unrecovered
-        return is_ours and not vault.busy.locked() and not vault.pruning.locked() and bool(vault.partners())
+        is_free = not vault.busy.locked() and not vault.pruning.locked()
+        # Nothing new goes to hosts that our own person ended with: no failure to tell of every few hours.
+        return is_ours and is_free and has_staying(vault.deeds, vault.partners())
 
     def _may_prune(self) -> bool:
         """Whether it is an hour of any set: without windows any is."""

@@ -79,6 +79,11 @@ class Ending:
         """Give notice as `end`, unless it stands: then say where it is."""
         return self._outcome(host) if self.is_ended_by_us(host) else await self._turn(host, ends=True)
 
+    async def give(self, host: PeerId) -> Ended:
+        """Give notice as `end`, and deliver what stands already to a host that has not heard of it."""
+        told = self._outcome(host)
+        return told if self.is_ended_by_us(host) and told.told else await self._turn(host, ends=True)
+
     async def take_back(self, host: PeerId) -> Ended:
         """Take own notices to a host back.
 

@@ -12,7 +12,7 @@ from backuppeer.agent.peers.partners import Partner
 from backuppeer.clock import format_time
 from backuppeer.control.saving import LeftOut
 from backuppeer.errors import RefusedError
-from backuppeer.ids import format_peer_id
+from backuppeer.ids import AgreementId, format_peer_id
 
 
 def choose_staying(deeds: Deeds, partners: Sequence[Partner]) -> list[Partner]:
@@ -41,8 +41,19 @@ def prefer_staying(deeds: Deeds, partners: Sequence[Partner]) -> list[Partner]:
     return _find_staying(deeds, partners) or list(partners)
 
 
+def has_staying(deeds: Deeds, partners: Sequence[Partner]) -> bool:
+    """Whether there is a host that new backups go to."""
+    return bool(_find_staying(deeds, partners))
+
+
 def _find_staying(deeds: Deeds, partners: Sequence[Partner]) -> list[Partner]:
-    return [p for p in partners if not ((end := deeds.ending(p.agreement)) and end.notice.party != p.peer)]
+    return [partner for partner in partners if not _is_ended_by_us(deeds, partner.agreement)]
+
+
+def _is_ended_by_us(deeds: Deeds, agreement: AgreementId) -> bool:
+    """Whether our own notice stands, beside one of the host or not."""
+    own = deeds.own_notices(agreement)
+    return bool(own) and max(own, key=lambda heard: heard.notice.number).notice.ends
 
 
 def describe_ended(deeds: Deeds, partners: Sequence[Partner], hint: str) -> list[LeftOut]:

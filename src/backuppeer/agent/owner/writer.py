@@ -91,6 +91,11 @@ class Writer:
         obstacle = self._find_obstacle()
         return "" if obstacle is None else f"{obstacle.message}: {obstacle.hint}"
 
+    def explain(self) -> str:
+        """Return the same without what to do."""
+        obstacle = self._find_obstacle()
+        return "" if obstacle is None else obstacle.message
+
     def _weight(self, grant: WriterGrant) -> tuple[int, bool]:
         return grant.epoch, grant.device != self._keys.device.public
 

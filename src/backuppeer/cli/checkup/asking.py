@@ -167,14 +167,18 @@ def ask_backups(client: Client, home: Home) -> Question:
             sets = read_config(home).sets
         except BackupPeerError:
             sets = {}  # said already, by the settings
-        for found in far.judge_backups(rows, sets, hosts=status.storing.hosts, now_s=time.time()):
-            tell(found)
-        for found in itself.judge_overdue(status.overdue):
-            tell(found)
-        for found in itself.judge_schedules(status.scheduled):
+        hosts, now_s = status.storing.hosts, time.time()
+        scheduled = [] if status.read_only else status.scheduled
+        judged = (
+            far.judge_read(rows, hosts=hosts, now_s=now_s)
+            if status.read_only
+            else far.judge_backups(rows, sets, hosts=hosts, now_s=now_s)
+        )
+        overdue = [] if status.read_only else status.overdue
+        for found in (*judged, *itself.judge_overdue(overdue), *itself.judge_schedules(scheduled)):
             tell(found)
         if (keeper := _find_keeper(home)) is not None:
-            is_needed = bool(status.scheduled or status.hosting.offering or status.hosting.agreements)
+            is_needed = bool(scheduled or status.hosting.offering or status.hosting.agreements)
             is_installed = keeper.file.exists()
             tell(
                 itself.judge_service(

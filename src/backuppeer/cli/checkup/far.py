@@ -181,6 +181,25 @@ def _say_proof(row: PeerCheck) -> str:
     return f"last proof {format_moment(row.audit.proven)}" if row.audit.proven else "showed a part of what it keeps"
 
 
+def judge_read(snapshots: Sequence[SnapshotRow], *, hosts: int, now_s: float) -> Iterator[Finding]:
+    """Return how old the newest snapshot is in a home that only reads: another machine makes them, if any does."""
+    if not snapshots and not hosts:
+        yield Finding(link="backups", state=State.NONE, text="nothing is backed up from here")
+        return
+    whole = [row for row in snapshots if not row.missing]
+    newest = max(whole, key=lambda row: row.time, default=None)
+    text = "this home restores, and makes no backups"
+    if newest is not None:
+        age = format_duration(max(0.0, now_s - datetime.fromisoformat(newest.time).timestamp()))
+        text = f"{text}; newest known here {format_moment(newest.time)}, {age} ago"
+        if newest.incomplete:
+            text, fix = f"{text}; a part of it is at no host", "`backup-peer check` says what"
+            yield Finding(link="backups", state=State.BROKEN, text=text, fix=fix, code=int(ExitCode.INTEGRITY))
+            return
+    fix = "`backup-peer recover --take-over` makes this the machine that makes them" if hosts else ""
+    yield Finding(link="backups", state=State.NONE, text=text, fix=fix)
+
+
 def judge_backups(
     snapshots: Sequence[SnapshotRow], sets: "Mapping[str, BackupSet]", *, hosts: int, now_s: float
 ) -> Iterator[Finding]:
