@@ -71,6 +71,8 @@ PAUSE_GRACE_S: Final = 10.0
 """What is under way when a job is paused gets to end by itself: then it is broken off, and is sent or read again."""
 JOBS_AT_ONCE: Final = 32
 """Jobs that run or are paused in one agent: each may hold threads and buffers."""
+JOBS_PAUSED: Final = 4
+"""Paused jobs in one agent: one that was just at a short step holds a thread of the few that all else shares."""
 JOBS_KEPT: Final = 20
 """Jobs that have ended and are still shown."""
 JOB_WATCHERS: Final = 16
