@@ -1,6 +1,6 @@
 # The commands of README and CONTRIBUTING. Needs python3 (3.11 or newer) and make; tools/make_venv.sh brings the rest.
 # Given several goals at once, make runs shared ones once: `make check demo test` runs the fast tests one time.
-.PHONY: help venv check lint test test-fast test-slow demo house lock long error-table cuts bench bench-report fuzz crash soak simulate nat screenshots clean
+.PHONY: help venv check lint test test-fast test-slow demo house lock long error-table cuts bench bench-report fuzz fuzz-api crash soak simulate nat screenshots clean
 .NOTPARALLEL:
 SHELL := /bin/sh
 VENV := .venv
@@ -17,6 +17,7 @@ help:
 	@echo '                      rows: small large vm src thousand quic recovery engine index catalogue scores relay linear all, beside restic and borg where installed'
 	@echo 'make bench-report [JSON=FILE]   write what was measured into docs/performance.md'
 	@echo 'make fuzz [TARGET=tree] [SECONDS=300]   give the decoders broken bytes, each for some minutes (Linux)'
+	@echo 'make fuzz-api [EXAMPLES=100]   ask the agent what its API allows, and what it does not, so often for each route'
 	@echo 'make crash [POINTS=300] [SIDE=owner|host] [JOB=backup|prune]   interrupt it at so many points, and examine what is left'
 	@echo 'make soak [EXAMPLES=100] [STEPS=30]   any order of backups, forgetting, restores and power cuts'
 	@echo 'make soak MINUTES=30 [EVERY=60] [SEED=1] [JSON=FILE]   a backup each minute by real processes, which are killed; all is restored'
@@ -96,6 +97,9 @@ $(VENV)/fuzz/.installed: tests/fuzz/requirements.txt | venv
 
 fuzz: $(VENV)/fuzz/.installed
 	PYTHONPATH=$(CURDIR)/$(VENV)/fuzz $(BIN)/python tools/fuzz.py $(if $(TARGET),--target "$(TARGET)") $(if $(SECONDS),--seconds "$(SECONDS)")
+
+fuzz-api: venv
+	API_EXAMPLES="$(or $(EXAMPLES),100)" $(RUN) pytest tests/control/test_wild.py -m slow --durations=5
 
 crash: venv
 	cd tests && $(CURDIR)/$(RUN) crash.run $(if $(POINTS),--points "$(POINTS)") $(if $(SIDE),--side "$(SIDE)") \

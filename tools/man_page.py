@@ -12,6 +12,7 @@ from typing import Any
 
 from typer.main import get_command
 
+from backuppeer.cli.examples import list_examples
 from backuppeer.cli.further import ITSELF
 from backuppeer.cli.main import VERBS, build_app
 from backuppeer.cli.screen import Screen
@@ -68,9 +69,16 @@ def _render_command(name: str, command: Any) -> Iterator[str]:
     arguments = " ".join(each.metavar or each.name for each in own.params if each.param_type_name == "argument")
     yield f".SS {_plain(f'{name} {arguments}'.strip())}\n{_paragraphs(own.help or command.help)}"
     yield from map(_render_option, _options(own))
+    yield from _render_examples(name)
     for further, each in below.items():
         if not each.hidden:
             yield from _render_command(f"{name} {further}", each)
+
+
+def _render_examples(name: str) -> Iterator[str]:
+    yield ".PP\nExamples:\n"
+    for call in list_examples(name, VERBS[name].example if name in VERBS else ""):
+        yield f".PP\n.RS\n.B {_plain(call)}\n.RE\n"
 
 
 def _options(command: Any) -> list[Any]:

@@ -80,7 +80,7 @@ def test_a_rebuttal_is_heard_and_what_of_it_is_no_excuse_is_said(capsys, proofs)
     ("words", "message"),
     [
         (["gone"], "can't read gone: no such file"),
-        (["."], "can't read .: is a directory"),
+        (["."], "FILE: '.' is a folder"),
         (["bad\x1bname"], "can't read bad\\u001bname: no such file"),
         (["answer"], "this is no proof of misbehaviour"),
         (["lost-pack", "--rebuttal", "lost-pack"], "this is no rebuttal"),

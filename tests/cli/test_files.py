@@ -296,8 +296,8 @@ def test_a_mode_that_is_none_is_refused_and_only_those_of_the_help_are_named(cap
     agent({})
     code, _, err = run(capsys, "restore", "latest", "--target", full, "--overwrite", mode)
     assert code == 2
-    assert "'never'" in err
-    assert "'refuse'," not in err
+    assert "none of if-changed, if-newer, never, always" in err
+    assert "refuse," not in err
 
 
 def test_restore_of_an_unknown_snapshot_ends_before_any_question(capsys, agent, full, terminal):

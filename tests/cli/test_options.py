@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backuppeer.cli.options import find_empty_place, hoist_options
+from backuppeer.cli.options import hoist_options
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,3 @@ def test_global_options_are_found_before_and_after_the_verb(words, front, rest):
 def test_no_word_is_lost(words):
     front, rest = hoist_options(words)
     assert sorted(front + rest) == sorted(words)
-
-
-def test_a_command_line_without_a_word_names_no_place():
-    assert find_empty_place([]) == ""
-    assert find_empty_place(["--home"]) == ""
-    assert find_empty_place(["--home", ""]) == "--home"

@@ -133,7 +133,8 @@ def test_a_waste_that_can_not_be_meant_is_told_with_its_option(capsys, agent, wr
     code, _, err = run(capsys, "prune", "--max-unused", wrong)
     assert code == 2
     assert "--max-unused" in err
-    assert "for example 5%, 2GB, or unlimited" in err
+    assert "for example: `--max-unused 5%`" in err
+    assert "for example 5%, 2GB, or unlimited" in err or not wrong
 
 
 @pytest.mark.parametrize(("typed", "code"), [("y\n", 0), ("n\n", 13), ("", 13)])

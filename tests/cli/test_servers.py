@@ -240,3 +240,10 @@ def test_a_relay_behind_a_certificate_of_ones_own_is_said_to_be_out_of_use(monke
     assert "relay" in describe_probe(found)
     monkeypatch.setenv("SSL_CERT_FILE", "/own.pem")
     assert "relay, used only with a certificate of a public authority" in describe_probe(found)
+
+
+def test_a_server_in_the_settings_that_can_not_be_one_is_told_with_file_and_key(capsys, home):
+    (home / "config.toml").write_text('region = "EU"\nservers = ["wss://one.example", "nonsense"]\n')
+    code, _, err = run(capsys, "config", "servers", "list")
+    assert code == 2
+    assert f"{home}/config.toml: servers: not a signaling server address: 'nonsense'" in " ".join(err.split())

@@ -16,7 +16,7 @@ from backuppeer.control.routes import ROUTES
 from backuppeer.control.server import ControlServer, Emit, Handler, build_app, serve_control
 from backuppeer.errors import LocalError
 
-PEER = "bp1qqqsyqcyq5rqwzqfpg9scrgwpugpzysnzs23v9ccrydpk8qarc0sj9hjuh"
+PEER = "bp1qqqsyqcyq5rqwzqfpg9scrgwpugpzysnzs23v9ccrydpk8qarc0s4nxef0"
 
 
 async def _unscripted(request: Any, emit: Emit, **_: Any) -> Any:

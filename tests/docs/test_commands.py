@@ -3,11 +3,11 @@
 import io
 
 import pytest
-from typer.main import get_command
 
-from backuppeer.cli.main import build_app
+from backuppeer.cli.main import build_command
 from backuppeer.cli.options import hoist_options
 from backuppeer.cli.screen import Screen
+from control.dummy import PEER
 from docs.commands import PAGES, read_blocks, split_commands
 
 COMMANDS = [
@@ -21,8 +21,9 @@ COMMANDS = [
 
 def parse(words):
     """Have typer read a command line, to its last option, without running it."""
-    front, rest = hoist_options([word for word in words if word != "--help"])
-    app = get_command(build_app(Screen((io.StringIO(), io.StringIO(), io.StringIO()), json=False, yes=False), rest[0]))
+    whole = (word.replace("bp1…", PEER).replace("@key@", f"@{'a' * 64}@") for word in words)
+    front, rest = hoist_options([word for word in whole if word != "--help"])
+    app = build_command(Screen((io.StringIO(), io.StringIO(), io.StringIO()), json=False, yes=False), rest[0])
     context, command, left = app.make_context("backup-peer", [*front, *rest]), app, list(rest)
     while hasattr(command, "resolve_command"):
         left = [*context._protected_args, *context.args]

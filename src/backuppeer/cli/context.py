@@ -79,6 +79,8 @@ class Context:
             self.screen.note(f"no signaling server is used, as the settings can't be read: {exc.message}")
             self.screen.hint(exc.hint)
             return []
+        if configured is not None:
+            homes.check_configured(self.home, configured)
         return homes.resolve_servers(self.options, configured)
 
 

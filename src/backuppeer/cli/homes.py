@@ -215,6 +215,19 @@ def read_configured_servers(options: Options, home: Home) -> list[str] | None:
     return read_config(home).servers
 
 
+def check_configured(home: Home, servers: list[str]) -> None:
+    """Check the servers that the settings of a home name.
+
+    Raises:
+        UserError: not a server's address, or too many; names the file and the key.
+
+    """
+    try:
+        signaling_servers.check_servers(servers)
+    except UserError as exc:
+        raise UserError(f"{home.config}: servers: {exc.message}", hint=exc.hint) from exc
+
+
 def resolve_servers(options: Options, configured: list[str] | None) -> list[str]:
     """Return the signaling servers to use: --server, else BACKUPPEER_SERVERS, else `configured`, else the default.
 
@@ -232,11 +245,21 @@ def named_proxy(options: Options) -> str | None:
         UserError: not a proxy's address, or a password on the command line.
 
     """
-    if options.proxy is not None and proxying.has_password(options.proxy):
-        hint = "everybody on this machine sees it there; put the address into BACKUPPEER_PROXY instead"
-        raise UserError("a password does not belong on the command line", hint=hint)
+    refuse_password(options.proxy or "")
     said = options.proxy if options.proxy is not None else os.environ.get("BACKUPPEER_PROXY")
     return None if said is None else proxying.parse_proxy(said)
+
+
+def refuse_password(proxy: str) -> None:
+    """Refuse the address of a proxy that says a password where everybody sees it.
+
+    Raises:
+        UserError: it does.
+
+    """
+    if proxying.has_password(proxy):
+        hint = "everybody on this machine sees it there; put the address into BACKUPPEER_PROXY instead"
+        raise UserError("a password does not belong on the command line", hint=hint)
 
 
 def configured_proxy(home: Home) -> str | None:

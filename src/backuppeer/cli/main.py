@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from backuppeer import __version__
-from backuppeer.cli.options import find_empty_place, hoist_options
+from backuppeer.cli.options import find_lacking, hoist_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -123,24 +123,27 @@ def _run(front: list[str], rest: list[str], verb: str) -> int:
     from typer.exceptions import TyperException  # noqa: PLC0415
 
     from backuppeer.cli.screen import OutputClosed, Screen  # noqa: PLC0415
-    from backuppeer.errors import BackupPeerError, UserError  # noqa: PLC0415
+    from backuppeer.errors import BackupPeerError  # noqa: PLC0415
 
     yes = "--yes" in front or "-y" in front
     screen = Screen((sys.stdin, sys.stdout, sys.stderr), json="--json" in front, yes=yes)
     screen.is_quiet = "--quiet" in front or "-q" in front
     screen.is_verbose = "--verbose" in front or "-v" in front
-    if empty := find_empty_place([*front, *rest]):
-        return _tell(screen, UserError(f"{empty} is empty", hint="name a folder; was a variable not set?"))
     try:
-        code = build_app(screen, verb)(
-            args=[*front, *(rest or ["--help"])], prog_name="backup-peer", standalone_mode=False
-        )
+        app = build_command(screen, verb)
+        if lacking := find_lacking(front):
+            from backuppeer.cli.nearly import needs_value  # noqa: PLC0415
+
+            return _tell(screen, needs_value(app, lacking))
+        code = app(args=[*front, *(rest or ["--help"])], prog_name="backup-peer", standalone_mode=False)
     except OutputClosed as exc:
         return int(exc.exit_code)
     except BackupPeerError as exc:
         return _tell(screen, exc)
     except TyperException as exc:
-        return _tell(screen, UserError(_lower(exc.format_message()), hint=_show_way(exc, verb)))
+        from backuppeer.cli.nearly import explain  # noqa: PLC0415
+
+        return _tell(screen, explain(exc, _show_way(exc, verb), app))
     except (KeyboardInterrupt, Abort):
         return _INTERRUPTED
     except Exception as exc:  # noqa: BLE001 - one of the two places that catch broadly (STYLE)
@@ -195,6 +198,19 @@ def build_app(screen: "Screen", verb: str = "") -> "typer.Typer":
     return app
 
 
+def build_command(screen: "Screen", verb: str = "") -> Any:
+    """Return the application as it is run: values are looked at before the verb begins, its help has examples."""
+    from typer.main import get_command  # noqa: PLC0415
+
+    from backuppeer.cli.examples import show_examples  # noqa: PLC0415
+    from backuppeer.cli.values.looking import look_at_values  # noqa: PLC0415
+
+    command = get_command(build_app(screen, verb))
+    look_at_values(command)
+    show_examples(command, {name: each.example for name, each in VERBS.items()})
+    return command
+
+
 def _tell(screen: "Screen", error: "BackupPeerError") -> int:
     from backuppeer.cli.screen import OutputClosed  # noqa: PLC0415
 
@@ -238,10 +254,6 @@ def _name_arguments(command: object, typed: "Mapping[str, object]") -> "Iterator
             words = (each.metavar or each.name.upper()).split("|")
             known = KEYS if words == ["KEY"] else words
             yield next((word for word in known if word == typed.get(each.name)), words[-1])
-
-
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:].rstrip(".")
 
 
 if __name__ == "__main__":

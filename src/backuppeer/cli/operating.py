@@ -167,22 +167,36 @@ def operate(  # noqa: PLR0913 - one parameter per option
         UserError: a password stands on the command line, which every process of the machine can read.
 
     """
-    if cluster and urlsplit(cluster).password:
-        hint = f"everybody on this machine sees it there; put the address into {CLUSTER_VARIABLE} instead"
-        raise UserError("a password does not belong on the command line", hint=hint)
+    refuse_password(cluster or "")
     return Operating(
         cluster=cluster if cluster is not None else os.environ.get(CLUSTER_VARIABLE, ""),
         chain=tls_cert,
         key=tls_key,
         trusted=tuple(trusted_proxy or ()),
         limits=tuple(limit or ()),
-        relay_rate=_read_rate(relay_rate),
+        relay_rate=read_rate(relay_rate),
         relay_url=read_relay_url(relay_url),
         observe_at=read_observe(observe),
     )
 
 
-def _read_rate(text: str) -> int:
+def refuse_password(address: str) -> None:
+    """Refuse the address of a store that says a password where everybody sees it.
+
+    Raises:
+        UserError: it does, or it is no address at all.
+
+    """
+    try:
+        has_password = bool(urlsplit(address).password)
+    except ValueError as exc:
+        raise UserError("not an address", hint="for example valkey://127.0.0.1:6379/0") from exc
+    if has_password:
+        hint = f"everybody on this machine sees it there; put the address into {CLUSTER_VARIABLE} instead"
+        raise UserError("a password does not belong on the command line", hint=hint)
+
+
+def read_rate(text: str) -> int:
     """Return bytes per second, 0 = no relay.
 
     Raises:

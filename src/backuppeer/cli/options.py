@@ -10,9 +10,6 @@ from typing import Final
 FLAGS: Final = frozenset({"--json", "--quiet", "-q", "--verbose", "-v", "--yes", "-y"})
 VALUED: Final = frozenset({"--home", "--proxy", "--server"})
 
-PLACES: Final = frozenset({"--home", "--target", "--store", "--path"})
-"""Options that name a place: an empty one would quietly mean another place, often the current folder."""
-
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -25,13 +22,15 @@ class Options:
     yes: bool = False
 
 
-def find_empty_place(words: Sequence[str]) -> str:
-    """Return the first option of a command line that names a place and is given an empty one; '' if there is none."""
-    options = words[: words.index("--")] if "--" in words else words
-    for word, following in zip(options, [*options[1:], "-"], strict=False):
-        name, is_joined, value = word.partition("=")
-        if name in PLACES and not (value if is_joined else following):
-            return name
+def find_lacking(front: Sequence[str]) -> str:
+    """Return the last of the global options if it needs a value and has none; '' otherwise. front: as hoisted."""
+    queue = list(front)
+    while queue:
+        word = queue.pop(0)
+        if word in VALUED:
+            if not queue:
+                return word
+            queue.pop(0)
     return ""
 
 

@@ -34,7 +34,7 @@ Availability = Annotated[
     ),
 ]
 _PERMILLE: Final = 1000
-_TIMES: Final = re.compile(r"\d{1,3}(\.\d{1,3})?")
+_TIMES: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
 
 
 def read_promises(reciprocity: str, audit_budget: str, egress_budget: str, availability: str) -> PromiseWish:
@@ -44,18 +44,34 @@ def read_promises(reciprocity: str, audit_budget: str, egress_budget: str, avail
         UserError: one of them is no number, size or share.
 
     """
-    times = reciprocity.strip().removesuffix("x")
-    if reciprocity and not _TIMES.fullmatch(times):
-        raise UserError(f"--reciprocity {reciprocity[:20]!r} is no number", hint="for example: --reciprocity 1")
     return PromiseWish(
-        reciprocity=float(times) if reciprocity else None,
+        reciprocity=read_times(reciprocity) if reciprocity else None,
         audit_bytes=parse_size(audit_budget) if audit_budget else None,
         egress_bytes=parse_size(egress_budget) if egress_budget else None,
-        availability=_read_availability(availability) if availability else None,
+        availability=read_availability(availability) if availability else None,
     )
 
 
-def _read_availability(text: str) -> float:
+def read_times(text: str) -> float:
+    """Return how many bytes are kept in return for one, of `1.5` or `1.5x`.
+
+    Raises:
+        UserError: not a number from 0 to 999.999.
+
+    """
+    times = text.strip().removesuffix("x")
+    if not _TIMES.fullmatch(times):
+        raise UserError(f"--reciprocity {text[:20]!r} is no number", hint="for example: --reciprocity 1")
+    return float(times)
+
+
+def read_availability(text: str) -> float:
+    """Return the share of the time that is promised, of `95%`, in the steps that listings have.
+
+    Raises:
+        UserError: not a share, or less than a step.
+
+    """
     share = parse_share(text)
     kept = bucket_availability(round(share * _PERMILLE)) / _PERMILLE
     if share and not kept:

@@ -33,7 +33,12 @@ def decode_json(data: bytes, kind: type[T]) -> T:
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
-            return convert_json(json.loads(data), kind)
+            value = json.loads(data)
+            # Bytes of a name travel as surrogates; others stand for nothing that a file or a person could be called.
+            json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogateescape")
+            return convert_json(value, kind)
+    except UnicodeEncodeError as exc:
+        raise ValueError("a text has half a character in it") from exc
     except RecursionError as exc:
         raise ValueError("JSON is nested too deep") from exc
 

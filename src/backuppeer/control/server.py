@@ -58,14 +58,16 @@ _STATUS: Final = {
     ExitCode.USAGE: 400,
     ExitCode.PENDING: 409,
     ExitCode.NOT_FOUND: 404,
-    ExitCode.UNREACHABLE: 504,
-    ExitCode.AUTHENTICATION: 502,
+    ExitCode.INCOMPLETE: 424,
+    ExitCode.UNREACHABLE: 424,
+    ExitCode.AUTHENTICATION: 424,
     ExitCode.REFUSED: 403,
-    ExitCode.NO_SIGNALING: 503,
-    ExitCode.INTEGRITY: 502,
+    ExitCode.NO_SIGNALING: 424,
+    ExitCode.INTEGRITY: 424,
     ExitCode.INTERRUPTED: 409,
 }
-"""HTTP status of an error; the exit code in the body is what clients go by."""
+"""HTTP status of an error; the exit code in the body is what clients go by. 424 (failed dependency): what the request
+needs of others was not to be had. 5xx is a fault of this program or machine, and nothing else is."""
 
 
 def build_app(

@@ -8,6 +8,8 @@ from backuppeer.limits.units import GIB, KIB, MIB
 MOVE_WAIT_S: Final = 10.0
 """How long a move of the store waits for what owners have begun, and then again when their sessions were ended."""
 CONTROL_BODY_BYTES: Final = 1 * MIB
+TYPED_CHARS: Final = 64 * KIB
+"""Longest value of an option, or argument, of the command line: no path and no pattern that is meant is as long."""
 CONTROL_LINE_BYTES: Final = 4 * MIB
 """Longest event line that a client reads."""
 CONTROL_PIECE_BYTES: Final = 1 * MIB
@@ -36,6 +38,8 @@ PACKS_IN_FLIGHT: Final = 3
 """Sealed packs waiting for a host's acknowledgement; 16 MiB each, so this is the upload memory."""
 PART_KEPT_S: Final = 120.0
 """How long what came of a pack that was cut is kept: its owner goes on trying for RETRY_BUDGET_S."""
+PART_AWAITED_S: Final = 5.0
+"""How long the try before is given to end when the same pack comes again; less than an owner waits for an answer."""
 PARTS_PER_AGREEMENT: Final = 4
 """Such packs of one agreement; an owner has PACKS_IN_FLIGHT under way."""
 PARTS: Final = 32

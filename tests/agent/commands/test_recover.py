@@ -16,6 +16,7 @@ from backuppeer.agent.peers.whereabouts import Whereabouts
 from backuppeer.agent.recovery.slots import Slots
 from backuppeer.control.recovering import RecoverRequest
 from backuppeer.crypto.envelope import EnvelopeKey
+from backuppeer.errors import UserError
 from backuppeer.proof.statements import TransportBinding, sign_statement
 from backuppeer.signaling.knock import Verdict, open_knock
 from backuppeer.signaling.listing import open_listing
@@ -45,7 +46,8 @@ class Elsewhere:
         vault = SimpleNamespace(busy=asyncio.Lock())
         slots = Slots(owner.state, keys, clock)
         side = SimpleNamespace(market=None, knocking=knocking, slots=slots, vault=vault)
-        parts = SimpleNamespace(keys=keys, state=owner.state, reach=None, clock=clock)
+        self.home = SimpleNamespace(is_passing=True)
+        parts = SimpleNamespace(home=self.home, keys=keys, state=owner.state, reach=None, clock=clock)
         host = SimpleNamespace(heirship=self.heirship, hosting=SimpleNamespace(), premises=self.as_host.premises)
         agent = SimpleNamespace(parts=parts, owner=side, host=host, stopping=self.stopping, servers=lambda _: [])
         self.commands, self.knocking = RecoverCommands(agent), knocking
@@ -93,6 +95,15 @@ def test_a_check_of_the_words_raises_no_alarm_at_the_host_and_moves_nobody(house
     assert describe(house.state) == []
     assert remembered(house.state, owner.peer) == known, "the owner is still looked for where it is"
     assert elsewhere.stopping.is_set()
+
+
+def test_words_are_not_tried_in_a_home_that_is_in_use_which_would_go_silent_and_end(house, owner, elsewhere):
+    elsewhere.home.is_passing = False
+    bind = elsewhere.heirship.bind
+    with pytest.raises(UserError, match="home that is in use"):
+        asyncio.run(elsewhere.commands.recover(RecoverRequest(check=True), quietly))
+    assert not elsewhere.stopping.is_set()
+    assert elsewhere.heirship.bind is bind
 
 
 def test_a_recovery_on_another_machine_is_told_to_the_host_s_person(house, owner, elsewhere):

@@ -11,6 +11,7 @@ from backuppeer.agent.recovery.recovery import Recovery
 from backuppeer.agent.reporter import Emit, reporting
 from backuppeer.control.api import Nothing
 from backuppeer.control.recovering import Place, RecoverRequest, RecoverResult
+from backuppeer.errors import UserError
 from backuppeer.ids import format_peer_id
 
 
@@ -21,8 +22,17 @@ class RecoverCommands:
         self._agent, self._parts = agent, agent.parts
 
     async def recover(self, request: RecoverRequest, emit: Emit) -> RecoverResult:
-        """Find hosts and rebuild the index."""
+        """Find hosts and rebuild the index.
+
+        Raises:
+            UserError: a check is asked for in a home that is not there for it: it would go silent, and end.
+
+        """
         parts, owner = self._parts, self._agent.owner
+        if request.check and not parts.home.is_passing:
+            raise UserError(
+                "words are not tried in a home that is in use", hint="`backup-peer recover --check` makes one for it"
+            )
         if request.check:
             # A passing home: hosts must not look for their owner where it was, nor get slots of it. Nor may their
             # people be told that it answered from another machine: they might shut out the one that has the words.

@@ -161,8 +161,8 @@ class State:
         return [peer_of(row) for row in self._all(f"{PEER_QUERY} ORDER BY first_seen_ms, peer")]
 
     def peer_by_alias(self, alias: str) -> PeerRecord | None:
-        """Return the peer that this home calls `alias`."""
-        rows = self._all(f"{PEER_QUERY} WHERE alias=?", alias)
+        """Return the peer that this home calls `alias`; nobody is called what can't be shown."""
+        rows = self._all(f"{PEER_QUERY} WHERE alias=?", alias) if alias.isprintable() else []
         return peer_of(rows[0]) if rows else None
 
     def meet(

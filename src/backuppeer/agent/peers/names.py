@@ -94,6 +94,21 @@ def check_alias(state: State, alias: str, peer: PeerId) -> None:
     """
     if not alias:
         return
+    check_form(alias)
+    taken = state.peer_by_alias(alias)
+    if taken is not None and taken.peer != peer:
+        raise UserError(
+            f"{alias!r} is already your name for {shorten_peer_id(taken.peer)}", hint="choose another --name"
+        )
+
+
+def check_form(alias: str) -> None:
+    """Refuse what could not be an alias in any home.
+
+    Raises:
+        UserError: it could be read as something else.
+
+    """
     # `resolve_peer` strips what it is given: a name with spaces around it could never be found again.
     is_id = alias.lower().startswith(_PREFIX_START) or is_invite(alias) or is_spoken(alias)
     # A name beginning with - would be read as an option; one with a slash looks like a path, and is one by mistake.
@@ -102,9 +117,4 @@ def check_alias(state: State, alias: str, peer: PeerId) -> None:
         raise UserError(
             f"{alias[:64]!r} can't be a name",
             hint="1 to 64 printable characters without a slash, not beginning with bp1 or -, nor like a spoken code",
-        )
-    taken = state.peer_by_alias(alias)
-    if taken is not None and taken.peer != peer:
-        raise UserError(
-            f"{alias!r} is already your name for {shorten_peer_id(taken.peer)}", hint="choose another --name"
         )

@@ -9,7 +9,6 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from backuppeer import limits
 from backuppeer.errors import Unavailable, UserError
@@ -45,7 +44,7 @@ class Store:
             UserError: not such an address.
 
         """
-        if urlsplit(url).scheme not in _SCHEMES:
+        if url.partition(":")[0].lower() not in _SCHEMES:
             raise UserError("not the address of a Valkey", hint="for example valkey://127.0.0.1:6379/0")
         self.prefix = prefix
         self._now_ms = now_ms or (lambda: -1)
