@@ -197,7 +197,7 @@ def test_ctrl_c_at_its_own_terminal_ends_a_paused_job_too(agent, capsys, monkeyp
     told = say(capsys, "backup", str(tmp_path), "--yes")
     assert told.code == 130
     assert [(route, asked.job) for route, asked in dummy.requests if route.startswith("jobs")] == [("jobs/cancel", 3)]
-    assert "paused; it waits (Ctrl-C ends)" in told.err
+    assert "paused; it waits (Ctrl-C keeps what was sent)" in told.err
 
 
 def test_ctrl_c_at_a_terminal_that_follows_leaves_the_job(agent, capsys, monkeypatch):

@@ -12,7 +12,15 @@ from pathlib import Path
 from e2e.harness import Result, World
 
 _FILE = "BACKUPPEER_ERRORS_SEEN"
-_CHANGING = (r"bp1[02-9ac-hj-np-z]{8,}", r"(?<=127\.0\.0\.1:)\d+", r"\b[0-9a-f]{16,64}\b", r" --home …[^ `]*")
+_CHANGING = {
+    r" --home …[^ `]*": "",
+    r"bp1[02-9ac-hj-np-z]{8,}": "…",
+    r"(?<=127\.0\.0\.1:)\d+": "…",
+    r"\b[0-9a-f]{16,64}\b": "…",
+    r"\b\d{4}-\d\d-\d\d\b": "…",
+    r"\b\d+(\.\d+)?(?= ([kMGT]B|%))": "…",
+}
+"""What differs from run to run, and what stands for it."""
 
 
 def note(world: World, case: str, how: str, told: Result, *, verb: str, code: int, way_out: str, hinted: str) -> None:
@@ -43,8 +51,6 @@ def keep(world: World, case: str, how: str, *, verb: str, code: int, said: tuple
 def _settle(world: World, text: str) -> str:
     """Return a text without what differs from run to run."""
     text = text.replace(str(world.path), "…")
-    for pattern in _CHANGING[-1:]:
-        text = re.sub(pattern, "", text)
-    for pattern in _CHANGING[:-1]:
-        text = re.sub(pattern, "…", text)
+    for pattern, instead in _CHANGING.items():
+        text = re.sub(pattern, instead, text)
     return text

@@ -55,7 +55,7 @@ def test_a_chosen_peer_that_goes_offline_while_it_is_asked_is_named_and_agrees_o
         told,
         verb="connect",
         code=11,
-        way_out="it is back and knows the request; the same command ends the agreement, and backups go there",
+        way_out="it is back and knows the request; the same command agrees, and backups go there",
         hinted="try again",
     )
 

@@ -74,9 +74,18 @@ def test_a_part_that_is_not_as_it_was_left_is_not_gone_on_from(store: Store, lea
 
 def test_a_part_of_more_than_the_pack_has_is_not_gone_on_from(store: Store, lease: Lease):
     part = cut_off(store, bytes(50_000), 40_000)
-    with store.receive(A, compute_stored_id(bytes(40_000)), 40_000) as incoming:
+    with store.receive(A, compute_stored_id(bytes(30_000)), 30_000) as incoming:
         incoming.go_on(part)
         assert incoming.received == 0
+
+
+def test_a_pack_that_was_cut_after_its_last_byte_lacks_nothing(store: Store, lease: Lease):
+    data = bytes(range(256)) * 500
+    part = cut_off(store, data, len(data))
+    incoming = store.receive(A, compute_stored_id(data), len(data))
+    incoming.go_on(part)
+    incoming.commit()
+    assert store.has(A, compute_stored_id(data))
 
 
 def test_other_bytes_after_the_cut_are_refused_as_any_wrong_pack(store: Store, lease: Lease):

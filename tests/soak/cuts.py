@@ -5,6 +5,7 @@ Prints what was sent twice: what the host took, less what it stores. The last li
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -68,6 +69,7 @@ def arrived(pair: Pair) -> int:
 
 
 def main(cuts: int = 20, size_mb: int = 500) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no agent is left
     world = World()
     try:
         pair = agree(world, storage=f"{2 * size_mb}MB", offer=f"{3 * size_mb}MB")

@@ -48,10 +48,13 @@ def find_slope(lives: Iterable[Sequence[tuple[float, float]]]) -> float | None:
 
 
 def find_growth(life: Sequence[tuple[float, float]]) -> float | None:
-    """Return how much higher the median of a life's last third is than that of its first; None: it was too short."""
+    """Return how much higher the median of a life's last third is than that of its second; None: it was too short.
+
+    In the first third pools and caches fill: an agent's memory rises by 20 MB over its first twenty backups (ADR 92).
+    """
     warm = sorted((age, value) for age, value in life if age >= WARM_S)
     third = len(warm) // 3
     if not third:
         return None
-    first, last = ([value for _, value in part] for part in (warm[:third], warm[-third:]))
-    return sorted(last)[third // 2] - sorted(first)[third // 2]
+    second, last = ([value for _, value in part] for part in (warm[third : 2 * third], warm[-third:]))
+    return sorted(last)[third // 2] - sorted(second)[third // 2]

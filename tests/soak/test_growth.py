@@ -19,7 +19,12 @@ def test_what_a_process_takes_as_it_starts_is_no_growth():
 
 
 def test_a_leak_is_growth():
-    assert 50 < find_growth(life(level=50, per_hour=600)) < 100
+    assert 25 < find_growth(life(level=50, per_hour=600)) < 50
+
+
+def test_what_caches_take_in_the_first_third_is_no_growth():
+    filling = [(float(age), min(age, 200.0)) for age in range(60, 660, 5)]
+    assert find_growth(filling) == 0
 
 
 def test_of_lives_that_ended_young_nothing_is_told():

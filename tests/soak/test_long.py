@@ -24,12 +24,17 @@ def test_a_soak_in_which_all_went_well_has_nothing_wrong():
 
 
 def test_a_process_that_grows_in_its_last_life_is_named():
-    (wrong,) = summarise(made(host=samples("host", per_sample=200_000)))["wrong"]
+    (wrong,) = summarise(made(host=samples("host", per_sample=500_000)))["wrong"]
     assert wrong.startswith("host grew by ")
 
 
+def test_a_process_that_takes_too_much_is_named():
+    (wrong,) = summarise(made(owner=[Sample("owner", 1, 5.0 * n, 140_000_000, 20) for n in range(100)]))["wrong"]
+    assert wrong == "owner had 140 MB, 130 at most are allowed"
+
+
 def test_growth_in_the_life_before_a_kill_counts_in_the_slope_alone():
-    before = samples("host", pid=1, per_sample=200_000)
+    before = samples("host", pid=1, per_sample=400_000)
     found = summarise(made(host=[*before, *samples("host", pid=2)]))
     assert found["wrong"] == []
     assert found["growth"]["host"]["memory_bytes_per_hour"] > 0

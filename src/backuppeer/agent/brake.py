@@ -5,6 +5,9 @@ looks at a `Halt` between two steps, and stays there; what goes over the network
 under way when the brake is pulled gets PAUSE_GRACE_S to end by itself and is broken off then: on a slow line three
 packs take minutes, and whoever pauses wants the line.
 
+What a brake holds in a thread holds that thread: long steps of jobs run in a pool of their own (`in_job_thread`), for
+the one that all else shares has no more than six on a small machine.
+
 A job's parts find its brake in their context (`brake_of_job`), as they are made; work of no job has one that nobody
 pulls.
 """
@@ -12,10 +15,11 @@ pulls.
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
 from typing import Any, Final, TypeVar
 
-from backuppeer.limits import PAUSE_GRACE_S
+from backuppeer.limits import JOBS_AT_ONCE, PAUSE_GRACE_S
 
 T = TypeVar("T")
 
@@ -127,6 +131,15 @@ def brake_of_job() -> Brake:
 def use_brake(brake: Brake) -> None:
     """Let what the calling task does from now on, and all that it begins, have this brake."""
     _of_job.set(brake)
+
+
+_THREADS: Final = ThreadPoolExecutor(2 * JOBS_AT_ONCE, thread_name_prefix="job")
+"""For each job what it does, and what counts beside it how much there is to do."""
+
+
+async def in_job_thread(step: Callable[[], T]) -> T:
+    """Return what `step` gives in a thread of a job; the caller's context goes along, as with `asyncio.to_thread`."""
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, copy_context().run, step)
 
 
 class Halt(threading.Event):

@@ -9,11 +9,12 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Final
 
 import msgspec
 
-from backuppeer.agent.brake import Halt
+from backuppeer.agent.brake import Halt, in_job_thread
 from backuppeer.control.events import ErrorFile, Event, EventName, Fault, Note, PeerShare, Progress, State
 from backuppeer.errors import PeerFault
 from backuppeer.ids import PeerId, format_peer_id
@@ -206,7 +207,7 @@ async def counting(count: Count | None, reporter: Reporter) -> AsyncIterator[Non
         yield
         return
     over = Halt()
-    task = asyncio.create_task(asyncio.to_thread(count, reporter.set_total, over.is_set))
+    task = asyncio.create_task(in_job_thread(partial(count, reporter.set_total, over.is_set)))
     try:
         yield
     finally:

@@ -115,6 +115,15 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     after: str | None = msgspec.field(name="notify.after")
     report: str | None = msgspec.field(name="notify.report")
     on_battery: str | None = msgspec.field(name="schedule.on_battery")
+    up: str | None = msgspec.field(name="bandwidth.up")
+    down: str | None = msgspec.field(name="bandwidth.down")
+    host_up: str | None = msgspec.field(name="bandwidth.host_up")
+    host_down: str | None = msgspec.field(name="bandwidth.host_down")
+    quiet: str | None = msgspec.field(name="bandwidth.quiet")
+    quiet_up: str | None = msgspec.field(name="bandwidth.quiet_up")
+    quiet_down: str | None = msgspec.field(name="bandwidth.quiet_down")
+    quiet_host_up: str | None = msgspec.field(name="bandwidth.quiet_host_up")
+    quiet_host_down: str | None = msgspec.field(name="bandwidth.quiet_host_down")
 
 
 class Setting(msgspec.Struct, kw_only=True):

@@ -144,7 +144,7 @@ class Incoming:
             except OSError:
                 return
             is_ours = part.path.parent == self._temporary.parent
-            if not is_ours or os.fstat(descriptor).st_size != part.received or part.received >= self.size:
+            if not is_ours or os.fstat(descriptor).st_size != part.received or part.received > self.size:
                 os.close(descriptor)
                 remove_quietly(part.path)
                 return

@@ -38,6 +38,8 @@ PACKS_IN_FLIGHT: Final = 3
 """Sealed packs waiting for a host's acknowledgement; 16 MiB each, so this is the upload memory."""
 PART_KEPT_S: Final = 120.0
 """How long what came of a pack that was cut is kept: its owner goes on trying for RETRY_BUDGET_S."""
+PART_AWAITED_S: Final = 5.0
+"""How long the try before is given to end when the same pack comes again; less than an owner waits for an answer."""
 PARTS_PER_AGREEMENT: Final = 4
 """Such packs of one agreement; an owner has PACKS_IN_FLIGHT under way."""
 PARTS: Final = 32
@@ -69,6 +71,8 @@ PAUSE_GRACE_S: Final = 10.0
 """What is under way when a job is paused gets to end by itself: then it is broken off, and is sent or read again."""
 JOBS_AT_ONCE: Final = 32
 """Jobs that run or are paused in one agent: each may hold threads and buffers."""
+JOBS_PAUSED: Final = 4
+"""Paused jobs in one agent: one that was just at a short step holds a thread of the few that all else shares."""
 JOBS_KEPT: Final = 20
 """Jobs that have ended and are still shown."""
 JOB_WATCHERS: Final = 16

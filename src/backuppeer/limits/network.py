@@ -77,9 +77,9 @@ LANE_BYTES: Final = 256 * GIB
 LANE_WAIT_S: Final = 0.3
 """How long a bulk request waits for a lane that is being made or in use, before it goes over QUIC."""
 LANE_WAIT_TRIPS: Final = 16
-"""And for so many round trips where that is longer, within LANE_DIAL_S: what it takes to make a lane. Once there is
-one, for LANES_PER_SESSION times as long: they are made one after another, and on a full line QUIC gets next to nothing
-beside them."""
+"""And for so many round trips from the wish for a first lane on, within LANE_DIAL_S: what it takes to make one. Once
+there is one, for LANES_PER_SESSION times as long: they are made one after another, and on a full line QUIC gets next to
+nothing beside them."""
 LANE_END_S: Final = 5.0
 """How long a call on a lane that was given up is waited for: it ends at once, unless a disk holds it."""
 LANE_SILENT_S: Final = 20

@@ -1,6 +1,7 @@
 """Jobs of an agent: paused, resumed, cancelled and followed from other terminals."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from agent.estates import estate_of
 from agent.houses import packs_at
 from agent.loops import VirtualClock, play
 from backuppeer.agent import brake as brake_module
-from backuppeer.agent.brake import brake_of_job
+from backuppeer.agent.brake import Brake, Halt, brake_of_job, in_job_thread, use_brake
 from backuppeer.agent.host.serving import Serving
 from backuppeer.agent.jobs.backup import BackupJob, Paths
 from backuppeer.agent.jobs.board import Board, read_result
@@ -23,7 +24,7 @@ from backuppeer.control.restoring import RestoreRequest
 from backuppeer.control.routes import ROUTES
 from backuppeer.control.saving import BackupRequest, BackupResult, StreamRequest
 from backuppeer.errors import InterruptedByUserError, LocalError, NotFoundError, RefusedError, UserError
-from backuppeer.limits import JOB_BACKLOG, JOB_NAME_CHARS, JOB_WATCHERS, JOBS_AT_ONCE, JOBS_KEPT, MIB
+from backuppeer.limits import JOB_BACKLOG, JOB_NAME_CHARS, JOB_WATCHERS, JOBS_AT_ONCE, JOBS_KEPT, JOBS_PAUSED, MIB
 from backuppeer.wire.messages import PutPack
 from noise import noise
 
@@ -150,7 +151,7 @@ def test_a_pause_is_told_with_the_number_of_the_job_and_progress_is_silent_until
         await stage.board.resume(1)
         stage.go_on.set()
         await task
-        assert stage.seen[3].data == {"state": "resumed", "text": "it goes on", "job": 1}
+        assert (stage.seen[3].data["state"], stage.seen[3].data["job"]) == ("resumed", 1)
         assert stage.seen[4].data["text"] == "waiting for alice", "what it came to meanwhile"
 
     play(scenario())
@@ -273,6 +274,37 @@ def test_who_follows_and_does_not_read_holds_up_nobody_and_is_told_what_it_misse
         assert told[-2:] == [str(JOB_BACKLOG + 9), "10 lines were left out: this terminal read too slowly"]
 
     play(scenario())
+
+
+def test_only_so_many_are_paused():
+    async def scenario():
+        stage = Play()
+        tasks = [stage.begin() for _ in range(JOBS_PAUSED + 1)]
+        await turn()
+        for number in range(1, JOBS_PAUSED + 1):
+            await stage.board.pause(number)
+        assert (await stage.board.pause(1)).state == "paused", "again is no further one"
+        with pytest.raises(RefusedError, match=f"{JOBS_PAUSED} jobs are paused already"):
+            await stage.board.pause(JOBS_PAUSED + 1)
+        await stage.board.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    play(scenario())
+
+
+def test_engines_that_are_held_take_no_thread_of_those_that_all_else_shares():
+    async def scenario():
+        brake = Brake()
+        use_brake(brake)
+        halt = Halt()
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        brake.pull()
+        held = [asyncio.create_task(in_job_thread(halt.is_set)) for _ in range(2 * JOBS_AT_ONCE)]
+        assert await asyncio.to_thread(lambda: "done") == "done"
+        brake.release()
+        assert not any(await asyncio.gather(*held))
+
+    asyncio.run(scenario())
 
 
 def test_only_so_many_follow_one_job():

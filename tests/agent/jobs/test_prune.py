@@ -535,8 +535,8 @@ def test_a_head_that_was_shown_before_a_backup_left_a_newer_one_there_breaks_no_
             await back_up(estate, tree("a"), {})
             ask = estate.vault.ask_head
 
-            async def early(partner):
-                held = await ask(partner)
+            async def early(partner, waiting):
+                held = await ask(partner, waiting)
                 patch.undo()
                 await back_up(estate, tree("a", "b"), {})
                 return held

@@ -300,5 +300,16 @@ def test_nothing_is_begun_while_something_stands_in_the_way_and_status_says_what
         assert await trial.keeper.look() == ["default"]
         trial.keeper.find_obstacle = lambda: "this machine runs on its battery"
         assert trial.row().waiting == "", "it is not due"
+        pruned = []
+
+        async def prune(*, keep_unfinished):
+            pruned.append(keep_unfinished)
+
+        trial.keeper.housekeeping.prune_if_due = prune
+        assert await trial.keeper.look() == []
+        assert pruned == [], "space is freed when nothing stands in the way"
+        trial.keeper.find_obstacle = str
+        assert await trial.keeper.look() == []
+        assert pruned == [False]
 
     try_out(scenario)

@@ -162,6 +162,21 @@ def test_however_long_a_line_is_a_lane_is_waited_for_no_longer_than_one_is_diall
     play(scenario, owner=lambda: Side(path=PathInfo(PathKind.DIRECT, 1e9, "127.0.0.1:9")))
 
 
+def test_a_first_lane_that_does_not_come_in_time_is_waited_for_by_no_further_request(monkeypatch):
+    monkeypatch.setattr(lanes_module, "LANE_DIAL_S", 60.0)
+    monkeypatch.setattr(lanes_module, "LANE_WAIT_S", 0.0)
+
+    async def scenario():
+        lanes = Side(path=PathInfo(PathKind.DIRECT, 1e9, "127.0.0.1:9")).lanes
+        assert lanes.take() is None
+        lanes._wished_s -= 60
+        async with asyncio.timeout(30):
+            assert await lanes.obtain() is None
+        lanes.close()
+
+    asyncio.run(scenario())
+
+
 def test_bulk_that_can_have_no_lane_does_not_wait(monkeypatch):
     monkeypatch.setattr(lanes_module, "LANE_WAIT_S", 3600.0)
 

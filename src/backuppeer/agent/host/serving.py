@@ -7,7 +7,7 @@ Each stream is served by one task; disk work runs in threads.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import structlog
@@ -41,7 +41,7 @@ from backuppeer.host.quota import OverdraftError
 from backuppeer.host.reader import DamagedPackError, PackReader
 from backuppeer.host.store import Store
 from backuppeer.ids import AgreementId, PeerId, StoredId, shorten_peer_id
-from backuppeer.limits import LEAF_BYTES, PACKS_READ_AT_ONCE, PACKS_RECEIVED_AT_ONCE, PART_KEPT_S
+from backuppeer.limits import LEAF_BYTES, PACKS_READ_AT_ONCE, PACKS_RECEIVED_AT_ONCE, PART_AWAITED_S, PART_KEPT_S
 from backuppeer.trust.tenants import Deed
 from backuppeer.wire.auditing import AckPacks, AskAudit, GetDelete, GetLosses
 from backuppeer.wire.codes import RefusalCode
@@ -114,6 +114,7 @@ class Serving:
         self.find_refusal: FindRefusal = _refuse_none
         self._receiving, self._reading = Places(PACKS_RECEIVED_AT_ONCE), Places(PACKS_READ_AT_ONCE)
         self._parts = Parts(SystemClock())
+        self._arriving: dict[tuple[AgreementId, StoredId], asyncio.Event] = {}
 
     async def serve(self, peer: PeerId, channel: Channel) -> None:
         """Answer the one request of this stream.
@@ -245,20 +246,36 @@ class Serving:
         """
         held: list[Incoming] = []
         key = AgreementId(message.agreement), StoredId(message.stored)
+        async with self._in_turn(key, is_patient=message.resumes):
+            try:
+                # Held by the list at once: a result would be lost with its room when the session ends just now.
+                await run_whole(lambda: held.append(_receive(store, message)))
+                if message.resumes and (part := await run_whole(partial(self._parts.take, *key))):
+                    await run_whole(partial(held[0].go_on, part))
+                yield held[0]
+            except (PeerUnreachable, asyncio.CancelledError):
+                for incoming in held if message.resumes else ():
+                    await run_whole(partial(self._suspend, incoming, key))
+                    asyncio.get_running_loop().call_later(PART_KEPT_S, self._expire)
+                raise
+            finally:
+                for incoming in held:
+                    await run_whole(incoming.abort)  # nothing to do after a commit
+
+    @asynccontextmanager
+    async def _in_turn(self, key: tuple[AgreementId, StoredId], *, is_patient: bool) -> AsyncIterator[None]:
+        """Let the try before end first: its owner has left it, and this side may not know yet."""
+        before, ended = self._arriving.get(key), asyncio.Event()
+        self._arriving[key] = ended
         try:
-            # Held by the list at once: a result would be lost with its room when the session ends just now.
-            await run_whole(lambda: held.append(_receive(store, message)))
-            if message.resumes and (part := await run_whole(partial(self._parts.take, *key))):
-                await run_whole(partial(held[0].go_on, part))
-            yield held[0]
-        except (PeerUnreachable, asyncio.CancelledError):
-            for incoming in held if message.resumes else ():
-                await run_whole(partial(self._suspend, incoming, key))
-                asyncio.get_running_loop().call_later(PART_KEPT_S, self._expire)
-            raise
+            if is_patient and before is not None:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(before.wait(), PART_AWAITED_S)
+            yield
         finally:
-            for incoming in held:
-                await run_whole(incoming.abort)  # nothing to do after a commit
+            ended.set()
+            if self._arriving.get(key) is ended:
+                del self._arriving[key]
 
     def _expire(self) -> None:
         asyncio.get_running_loop().run_in_executor(None, self._parts.expire)

@@ -25,7 +25,7 @@ from backuppeer.control.api import Request
 from backuppeer.control.jobs import JobRow
 from backuppeer.control.server import outcome_of
 from backuppeer.errors import BackupPeerError, InterruptedByUserError, NotFoundError, RefusedError, UserError
-from backuppeer.limits import JOB_WATCHERS, JOBS_AT_ONCE, JOBS_KEPT
+from backuppeer.limits import JOB_WATCHERS, JOBS_AT_ONCE, JOBS_KEPT, JOBS_PAUSED
 
 T = TypeVar("T")
 Work = Callable[[Emit], Coroutine[Any, Any, T]]
@@ -101,13 +101,17 @@ class Board:
         Raises:
             NotFoundError: there is none.
             UserError: several may be meant, or it has ended.
-            RefusedError: jobs of its kind can't be paused.
+            RefusedError: jobs of its kind can't be paused, or too many are.
 
         """
         job = self._find(number, "paused", [job for job in self._live.values() if job.may_pause])
         if not job.kind.may_pause:
             raise RefusedError(
                 f"a {job.kind.verb} can't be paused", hint=f"`backup-peer cancel {job.number}` ends job {job.number}"
+            )
+        if job.may_pause and sum(each.brake.is_on for each in self._live.values()) >= JOBS_PAUSED:
+            raise RefusedError(
+                f"{JOBS_PAUSED} jobs are paused already", hint="`backup-peer jobs` lists them: resume or cancel one"
             )
         job.pause()
         await job.brake.settled()

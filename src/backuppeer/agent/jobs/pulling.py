@@ -8,10 +8,12 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
 
+from backuppeer.agent.brake import in_job_thread
 from backuppeer.control.events import Event, EventName
 from backuppeer.control.inspection import Rows
 
@@ -32,10 +34,10 @@ async def pull(
 
     `let_go`: called then; ends what the thread may be waiting for.
     """
-    ahead = asyncio.create_task(asyncio.to_thread(next, steps, None))
+    ahead = asyncio.create_task(in_job_thread(partial(next, steps, None)))
     try:
         while (step := await asyncio.shield(ahead)) is not None:
-            ahead = asyncio.create_task(asyncio.to_thread(next, steps, None))
+            ahead = asyncio.create_task(in_job_thread(partial(next, steps, None)))
             yield step
     finally:
         stop.set()
@@ -50,7 +52,7 @@ async def run_aside(work: Callable[[], T], stop: threading.Event, let_go: Callab
 
     `let_go`: called then; ends what the thread may be waiting for.
     """
-    task = asyncio.create_task(asyncio.to_thread(work))
+    task = asyncio.create_task(in_job_thread(work))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

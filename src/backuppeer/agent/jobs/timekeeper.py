@@ -119,7 +119,7 @@ class Timekeeper:
         """
         self._follow_settings()
         tried = []
-        if self._may_back_up():
+        if self._may_back_up() and not self.find_obstacle():
             for name, course in list(self._courses.items()):
                 if self.find_obstacle():
                     break
@@ -157,7 +157,7 @@ class Timekeeper:
                     kept_why=forgotten.problem,
                     failures=course.failures,
                     code=course.code,
-                    waiting=obstacle if next_ms <= now_ms and not course.running_ms else "",
+                    waiting="" if course.running_ms or course.fit(max(next_ms, now_ms)) > now_ms else obstacle,
                 )
             )
         return rows

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
-from backuppeer.agent.brake import Halt, brake_of_job
+from backuppeer.agent.brake import Halt, brake_of_job, in_job_thread
 from backuppeer.agent.owner.admission import Purpose, find_refusal, note_whole
 from backuppeer.agent.owner.asking import RemovalWatch
 from backuppeer.agent.owner.clearing import Cleared, Withdrawal, clear_out, limited, withdraw
@@ -152,7 +152,7 @@ class Gathering:
         beside: AbstractAsyncContextManager[object] | None = None,
     ) -> T:
         """Run the engine in a thread and note which hosts dropped out meanwhile; `beside`: what goes on as long."""
-        work = asyncio.create_task(asyncio.to_thread(step))
+        work = asyncio.create_task(in_job_thread(step))
         try:
             async with beating(self._reporter), beside or nullcontext(), upload:
                 return await asyncio.shield(work)
@@ -168,7 +168,7 @@ class Gathering:
     async def aside(self, step: Callable[[], T]) -> T:
         """Run what sends nothing in a thread; `stop` is set when the person has left, and the step looks at it."""
         async with beating(self._reporter):
-            work = asyncio.create_task(asyncio.to_thread(step))
+            work = asyncio.create_task(in_job_thread(step))
             try:
                 return await asyncio.shield(work)
             except asyncio.CancelledError:

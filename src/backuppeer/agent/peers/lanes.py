@@ -67,6 +67,7 @@ class Lanes:
         self._is_wished = self._is_closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._past_sent = self._past_received = 0
+        self._wished_s = 0.0
         self.changed = asyncio.Event()
         """Set whenever a lane has come, gone or become free, or an attempt has ended; cleared by whoever waits."""
         self._fault: asyncio.Future[BackupPeerError] = asyncio.get_running_loop().create_future()
@@ -102,7 +103,8 @@ class Lanes:
         may_wish = self._answer is None and not self._overdue and self._attempts > 0 and bool(self._binds)
         # Not while the session is relayed: a direct path may come, and the attempts are for that one.
         if may_wish and dialled < LANES_PER_SESSION and self._path().kind is not PathKind.RELAYED:
-            self._answer = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            self._answer, self._wished_s = loop.create_future(), loop.time()
             self._spawn(self._open(self._answer))
         return None
 
@@ -113,15 +115,18 @@ class Lanes:
         with suppress(TimeoutError):
             while stream is None and (self._lanes or self._answer is not None):
                 # Anew each time: the first lane that comes is a reason to wait for the next.
-                async with asyncio.timeout_at(began_s + self._patience_s()):
+                async with asyncio.timeout_at(self._wait_end_s(began_s)):
                     self.changed.clear()
                     await self.changed.wait()
                     stream = self.take()
         return stream
 
-    def _patience_s(self) -> float:
-        trips = LANE_WAIT_TRIPS * (LANES_PER_SESSION if self._lanes else 1)
-        return max(LANE_WAIT_S, min(trips * self._path().rtt_ms / 1000, LANE_DIAL_S))
+    def _wait_end_s(self, began_s: float) -> float:
+        trips_s = LANE_WAIT_TRIPS * self._path().rtt_ms / 1000
+        if self._lanes - self._entered:
+            return began_s + max(LANE_WAIT_S, min(LANES_PER_SESSION * trips_s, LANE_DIAL_S))
+        # From the wish on: where TCP can't get through, not each request pays for finding out.
+        return max(began_s + LANE_WAIT_S, self._wished_s + min(trips_s, LANE_DIAL_S))
 
     async def give_back(self, stream: LaneStream) -> None:
         """Free the lane of a stream whose request has ended well, once the peer has ended it too, which is at once."""
