@@ -23,8 +23,8 @@ NO_NUMBERS = ["nonsense", "1.5", "1e3", "0x10", "٣", "1_000", "9" * 40, "--", "
 NONSENSE = {
     kinds.check_number: NO_NUMBERS,
     kinds.parse_size: ["lots", "5XB", "-1GB", "1,5GB", "9" * 40, "10EB", "٣GB", "1e9"],
-    kinds.check_span: ["nonsense", "60", "-2h", "2 hours", "1.5h", "999y", "0s", "٣h"],
-    kinds.parse_duration: ["nonsense", "60", "-2h", "2 hours", "1.5h", "999y", "٣h"],
+    kinds.check_span: ["nonsense", "60", "-2h", "2 moons", "h2", "999y", "0s", "٣h"],
+    kinds.parse_duration: ["nonsense", "60", "-2h", "2 moons", "h2", "999y", "٣h"],
     kinds.parse_share: ["nonsense", "1.1", "101%", "-0.1", "nan", "inf", "٣"],
     kinds.check_availability: ["nonsense", "1.1", "101%", "-0.1", "nan", "1%"],
     kinds.check_moment: ["soon", "2026-13-01", "22.11.2026", "30", "9" * 50],
