@@ -354,12 +354,13 @@ class Ledger:
             return exc.message
 
     def _missing_in(self, agreement: AgreementId, page: list[LogicalId], only: str = "") -> Iterator[LogicalId]:
-        marks = ",".join("?" * len(page))
+        filled = _fill(page)
+        marks = ",".join("?" * len(filled))
         sql = (
             "SELECT logical FROM copies WHERE number = (SELECT number FROM agreements WHERE agreement = ?)"  # noqa: S608 - only question marks
             f" AND logical IN ({marks}){only}"
         )
-        there = {row[0] for row in self._fetch(sql, (agreement, *page))}
+        there = {row[0] for row in self._fetch(sql, (agreement, *filled))}
         return (logical for logical in page if logical not in there)
 
     def _fetch(self, sql: str, values: tuple[bytes | int, ...]) -> list[tuple[bytes, ...]]:
@@ -374,6 +375,11 @@ class Ledger:
 
     def _translated(self) -> AbstractContextManager[None]:
         return translating("the ledger", self._path, mend="`backup-peer check --repair` builds it again")
+
+
+def _fill(page: list[LogicalId]) -> list[LogicalId]:
+    """Return a page filled up to a power of two: each length is a statement that SQLite compiles and keeps."""
+    return page + page[:1] * ((1 << (len(page) - 1).bit_length()) - len(page))
 
 
 def _number_of(connection: sqlite3.Connection, agreement: AgreementId) -> int:
