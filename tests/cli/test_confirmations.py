@@ -85,13 +85,28 @@ NEED_NOT = {
     "audit rebut": "it writes a new file",
     "invite create": "it gives nothing before somebody comes",
     "doctor": "a report is a new file",
+    "pause": "`resume` takes it back",
+    "resume": "what a person had paused goes on",
+    "cancel": "what was sent counts, and the same command goes on with it",
+    "notify test": "it sends a trial to the person's own addresses",
 }
 """What changes something and asks nobody, and why that is so."""
 CHANGES_NOTHING = {
     *("id", "browse", "sessions", "snapshots", "ls", "find", "diff", "stats", "status", "logs", "completion"),
     *("invite", "invite list", "requests", "requests list", "peers", "peers list", "peers show", "backup sets"),
     *("audit verify-proof", "reputation", "reputation explain", "passphrase show", "config get", "config list"),
-    *("config servers", "config servers list", "config servers test", "service status", "service logs", "agent status"),
+    *(
+        "jobs",
+        "jobs list",
+        "jobs attach",
+        "report",
+        "config servers",
+        "config servers list",
+        "config servers test",
+        "service status",
+        "service logs",
+        "agent status",
+    ),
 }
 
 
