@@ -97,7 +97,6 @@ CHANGES_NOTHING = {
     *("audit verify-proof", "reputation", "reputation explain", "passphrase show", "config get", "config list"),
     *(
         "jobs",
-        "jobs list",
         "jobs attach",
         "report",
         "config servers",
