@@ -41,6 +41,9 @@ class Sight:
         sessions = [session for peer, session in self.sessions.items() if peer in peers]
         return sum(session.sent_bytes + session.received_bytes for session in sessions)
 
+    def absent_since_ms(self, peer: PeerId) -> int:
+        return 0
+
     async def session(self, peer: PeerId):
         if peer in self.away or peer not in self.sessions:
             raise PeerUnreachable("away")
