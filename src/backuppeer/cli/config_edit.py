@@ -19,6 +19,7 @@ import typer
 
 from backuppeer.agent.home.config import parse_config, read_raw
 from backuppeer.agent.home.config_lines import find_line
+from backuppeer.agent.home.config_writer import hold_settings
 from backuppeer.agent.home.home import Home, write_private
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import escape_line
@@ -148,12 +149,14 @@ def _read_valid(copy: Path) -> str:
 
 
 def _take_over(home: Home, before: str, text: str) -> None:
-    if read_raw(home) != before:
-        handle, name = tempfile.mkstemp(prefix="config.mine-", suffix=".toml", dir=home.path)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        raise LocalError(
-            f"another command changed the settings meanwhile: yours are kept in {name}",
-            hint="compare the two, then `backup-peer config edit` again",
-        )
-    write_private(home.config, text.encode())
+    with hold_settings(home):
+        if read_raw(home) == before:
+            write_private(home.config, text.encode())
+            return
+    handle, name = tempfile.mkstemp(prefix="config.mine-", suffix=".toml", dir=home.path)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    raise LocalError(
+        f"another command changed the settings meanwhile: yours are kept in {name}",
+        hint="compare the two, then `backup-peer config edit` again",
+    )

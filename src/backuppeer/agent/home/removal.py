@@ -20,7 +20,7 @@ _LAST: Final = ("lock", _MARK)
 """The lock holds off agents until all else is gone, and the mark tells the next run to go on."""
 _FOLDERS: Final = ("keys", "repository", "store", "logs", PROOFS)
 _FILES: Final = re.compile(
-    r"config\.toml|(state|evidence|receipts)\.db.*|anchor\.json|agent\.sock|passing|\.?config\..*\.toml|\..+\.[0-9a-f]{8}|drill-.*"
+    r"config\.toml|settings\.lock|(state|evidence|receipts)\.db.*|anchor\.json|agent\.sock|passing|\.?config\..*\.toml|\..+\.[0-9a-f]{8}|drill-.*"
 )
 """Databases with their logs and what was set aside of them, unfinished files, what a drill left."""
 
