@@ -150,6 +150,17 @@ def test_a_backup_made_by_hand_ends_what_is_told_of_one_that_failed(try_out):
     try_out(scenario)
 
 
+def test_where_no_host_is_left_no_next_time_is_told(try_out):
+    async def scenario(trial):
+        await trial.keeper.look()
+        assert trial.row().idle == ""
+        for agreement, _, _ in trial.watch.state.agreements():
+            trial.watch.state.end_agreement(agreement)
+        assert trial.row().idle == "no host keeps backups of yours"
+
+    try_out(scenario)
+
+
 def test_the_time_that_status_tells_is_the_one_at_which_it_begins(try_out):
     async def scenario(trial):
         await trial.keeper.look()

@@ -26,7 +26,7 @@ from backuppeer.agent.home.sets import BackupSet
 from backuppeer.agent.jobs.board import Board
 from backuppeer.agent.jobs.housekeeping import Housekeeping
 from backuppeer.agent.jobs.set_run import run_backup
-from backuppeer.agent.owner.leaving import has_staying
+from backuppeer.agent.owner.leaving import describe_hostless, has_staying
 from backuppeer.agent.owner.set_hosts import read_sets
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Emit, reporting
@@ -136,7 +136,7 @@ class Timekeeper:
         self._follow_settings()
         now_ms, rows, found = self._vault.clock.now_ms(), [], self._list_last()
         sets = read_sets(self._home)
-        obstacle = self.find_obstacle()
+        obstacle, idle = self.find_obstacle(), describe_hostless(self._vault)
         for name, course in sorted(self._courses.items()):
             if not course.running_ms:
                 self._catch_up(course, found.get(name, 0), now_ms)
@@ -159,6 +159,7 @@ class Timekeeper:
                     kept_why=forgotten.problem,
                     failures=course.failures,
                     code=course.code,
+                    idle=idle,
                     waiting="" if course.running_ms or course.fit(max(next_ms, now_ms)) > now_ms else obstacle,
                 )
             )
