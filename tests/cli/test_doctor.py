@@ -94,7 +94,7 @@ def test_a_home_of_a_newer_version_is_a_broken_link_and_no_start_is_proposed(cap
     assert (code, told["state"], name in told["text"], "newer version" in told["text"]) == (15, "broken", True, True)
     assert "install the newer" in told["fix"]
     (identity / name).write_bytes(b"no database")
-    assert ask(capsys, "doctor", "--server", "")[0] == 3, "what is damaged is put aside when the agent starts"
+    assert ask(capsys, "doctor", "--server", "")[0] == 3, "damage is told when the agent starts"
 
 
 def test_with_no_home_at_all_the_way_to_one_is_told(capsys, tmp_path, monkeypatch):

@@ -91,7 +91,7 @@ def examine_settings(home: Home) -> Finding:
 def examine_formats(home: Home) -> Finding | None:
     """Say which database of the home keeps its agent from starting, as a newer version wrote it; None if none does.
 
-    What is damaged keeps none: it is put aside.
+    Damage is not looked for: that is told when the agent starts.
     """
     from backuppeer.agent.home.state import SCRIPTS as STATE  # noqa: PLC0415 - this and below: as the agent has them
     from backuppeer.agent.repute.shelves import SCHEMA as RECEIPTS  # noqa: PLC0415
