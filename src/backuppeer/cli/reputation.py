@@ -145,10 +145,10 @@ def _list_good(found: Reputation) -> Iterator[tuple[str, str]]:
         yield "you compared the safety words: a friend", f"{found.friend_alpha:.3f}"
     if found.heard_alpha:
         yield "heard from others", f"{found.heard_alpha:.3f}"
-        for each in found.heard:
-            if each.alpha:
-                said = _WORDS.get(each.kind, escape_line(each.kind))
-                yield f"  of it {each.alpha:.3f} by way of {_say_way(each.names)}: {said}", ""
+        for heard in found.heard:
+            if heard.alpha:
+                said = _WORDS.get(heard.kind, escape_line(heard.kind))
+                yield f"  of it {heard.alpha:.3f} by way of {_say_way(heard.names)}: {said}", ""
 
 
 def _list_bad(found: Reputation) -> Iterator[tuple[str, str]]:
