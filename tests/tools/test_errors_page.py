@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from functools import cache
 from pathlib import Path
 
 from backuppeer.errors import MEANINGS, DeclinedError, ExitCode, NotFoundError, PeerUnreachable
@@ -11,10 +12,12 @@ _SPEC = importlib.util.spec_from_file_location(
 )
 page_tool = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(page_tool)
+render = cache(page_tool.render)
+"""It reads all of the source, which takes seconds."""
 
 
 def test_the_catalogue_is_that_of_the_source():
-    assert page_tool.PAGE.read_text() == page_tool.render(), "run python tools/errors_page.py"
+    assert page_tool.PAGE.read_text() == render(), "run python tools/errors_page.py"
 
 
 def test_each_exit_code_has_a_cause_and_each_that_is_an_error_has_a_remedy():
@@ -32,7 +35,7 @@ def test_the_page_for_scripts_has_the_same_codes():
 
 
 def test_the_catalogue_has_messages_of_each_code_with_what_to_do():
-    page = page_tool.render()
+    page = render()
     for code in (1, 2, 3, 10, 11, 12, 13, 14, 15):
         part = re.split(r"^## ", page, flags=re.MULTILINE)
         (own,) = [each for each in part if each.startswith(f"{code}\n")]

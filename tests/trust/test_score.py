@@ -14,10 +14,12 @@ from backuppeer.trust.score import (
     Level,
     Standing,
     level,
+    round_down,
     score,
     score_host,
     sum_days,
     weigh_day,
+    write_below,
 )
 
 amounts = st.floats(0, 1e6)
@@ -173,3 +175,10 @@ def test_a_stranger_needs_months_of_good_days_to_be_trusted() -> None:
 )
 def test_levels_begin_at_their_bounds(trust, expected) -> None:
     assert level(trust) is expected
+
+
+def test_a_score_is_shown_rounded_and_never_as_if_it_reached_a_limit_that_it_is_below() -> None:
+    assert [round_down(cap / 1000) for cap in range(1001)] == [cap / 1000 for cap in range(1001)]
+    assert round_down(0.79965) == 0.799
+    assert [write_below(trust, 0.8) for trust in (0.0976, 0.79965, 0.8, 0.81)] == ["0.10", "0.799", "0.80", "0.81"]
+    assert write_below(0.79965, 0.9) == "0.80"

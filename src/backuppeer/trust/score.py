@@ -151,6 +151,18 @@ def find_caps(standing: Standing) -> list[float]:
     return [cap for applies, cap in rules if applies]
 
 
+def round_down(trust: float) -> float:
+    """Return a T with three digits, never above what it is: what is below a limit never reaches it."""
+    # A cap of .30 stays that, however a float holds it.
+    return math.floor(trust * 1000 + 1e-6) / 1000
+
+
+def write_below(trust: float, limit: float) -> str:
+    """Return a T with two digits; with three if it is below `limit` and two would say that it reaches it."""
+    shown = f"{trust:.2f}"
+    return f"{round_down(trust):.3f}" if trust < limit <= float(shown) else shown
+
+
 def level(trust: float) -> Level:
     """Return the level of a T: unproven < .2 ≤ new < .5 ≤ fair < .8 ≤ trusted."""
     if trust < 0.2:

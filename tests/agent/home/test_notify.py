@@ -39,8 +39,8 @@ def test_keys_of_one_table_leave_each_other_alone_and_the_last_takes_the_table_a
         ("notify.urls", " ".join([SECRET] * (NOTIFY_URLS + 1)), f"notify.urls: {NOTIFY_URLS + 1} addresses"),
         ("notify.after", "soon", "notify.after: not a duration: 'soon'"),
         ("notify.after", f"{NOTIFY_AFTER_LEAST_S - 1}s", f"notify.after: '{NOTIFY_AFTER_LEAST_S - 1}s' is too short"),
-        ("notify.report", "daily", "'daily' is neither weekly nor never"),
-        ("schedule.on_battery", "maybe", "'maybe' is neither yes nor no"),
+        ("notify.report", "daily", "notify.report: 'daily' is neither weekly nor never"),
+        ("schedule.on_battery", "maybe", "schedule.on_battery: 'maybe' is neither yes nor no"),
     ],
 )
 def test_what_can_t_be_meant_is_refused_by_the_name_of_its_key_and_without_a_secret(key, value, said):

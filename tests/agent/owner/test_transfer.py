@@ -554,6 +554,21 @@ def test_a_host_that_drops_out_does_not_stop_the_other(house, owner, tmp_path):
     asyncio.run(scenario())
 
 
+def test_a_fault_of_the_program_under_way_ends_the_upload_so_that_no_head_names_what_is_nowhere(house, owner, tmp_path):
+    async def scenario():
+        async with two_hosts(house, owner, tmp_path) as run:
+
+            def break_down():
+                raise ZeroDivisionError
+
+            run.before_copy = break_down
+            with pytest.raises(ZeroDivisionError):
+                await run.store(draft_of(owner, noise(1, 100_000)))
+            assert run.copies == []
+
+    asyncio.run(scenario())
+
+
 async def take_nothing(message, channel):
     """Let an owner in, and take no byte of its packs."""
     del message

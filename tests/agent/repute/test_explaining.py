@@ -78,7 +78,7 @@ def test_a_peer_nobody_ever_heard_of_is_no_such_thing_and_one_on_the_market_is_s
     state.put_heard([BOB])
     found = desk.explain(format_peer_id(BOB))
     assert (found.known, found.reason, found.trust_level) == (False, "nothing known", "unproven")
-    assert found.trust == pytest.approx(0.098, abs=0.001)
+    assert found.trust == pytest.approx(0.0976, abs=0.001)
 
 
 def test_what_is_shown_adds_up_and_the_way_up_names_commands(desk):

@@ -15,7 +15,7 @@ from backuppeer.errors import UserError
 from backuppeer.limits import NOTIFY_AFTER_LEAST_S, NOTIFY_AFTER_S, NOTIFY_URL_CHARS, NOTIFY_URLS
 
 _SERVICE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,40}(?=://)")
-_EXAMPLE: Final = "write it like ntfy://ntfy.sh/TOPIC, mailto://USER:PASSWORD@example.org or json://HOST/PATH"
+_EXAMPLE: Final = "write it like ntfy://TOPIC, mailto://USER:PASSWORD@mail.example or json://HOST/PATH"
 
 
 class NotifySettings(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):

@@ -69,7 +69,7 @@ class Explanation:
 
 
 class Regard(NamedTuple):
-    """What people are shown of a peer wherever they choose: T to three digits, its level, what holds it down, why."""
+    """What people are shown of a peer wherever they choose: T by `round_down`, its level, what holds it down, why."""
 
     trust: float
     level: str
@@ -103,7 +103,7 @@ class Explaining:
         trust, capped = score.score_host(evidence), self._standing.caps(peer, evidence.standing)
         days = self._log.days(peer, now_ms=self._clock.now_ms())
         ground = Ground(tuple(days), self._standing.heard(peer), evidence)
-        return Regard(round(trust, 3), score.level(trust).value, capped, self._say_reason(peer, ground, capped))
+        return Regard(score.round_down(trust), score.level(trust).value, capped, self._say_reason(peer, ground, capped))
 
     def reason(self, peer: PeerId) -> str:
         """Return the strongest reason of a score, a clause about the peer."""

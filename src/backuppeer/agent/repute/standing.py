@@ -184,6 +184,7 @@ class Standing:
             is_friend=self.is_friend(peer),
             has_evidence=self._evidence.has_evidence(peer),
             has_failed=self.has_failed(peer),
+            is_unresolved=self.is_unresolved(peer),
         )
         together = copy_risk([self.is_safe(host) for host in {*hosts, peer}], is_planned=True)
         return [*risks, together] if together else risks
@@ -208,6 +209,10 @@ class Standing:
     def has_failed(self, peer: PeerId) -> bool:
         """Whether the peer is known to have lost, refused or broken something, as far back as a score looks."""
         return self._evidence.summarise(peer, now_ms=self._clock.now_ms()).beta > 0
+
+    def is_unresolved(self, peer: PeerId) -> bool:
+        """Whether something that the peer lost or returned wrong is not made good yet."""
+        return self._weigh(peer, self.conduct(peer)).unresolved_loss
 
     def is_safe(self, peer: PeerId) -> bool:
         """Whether a copy with this peer counts as safe."""
