@@ -71,6 +71,7 @@ def test_more_bad_evidence_never_raises_the_score(alpha, beta, more, is_friend) 
         Standing,
         unresolved_loss=st.booleans(),
         verified_loss_share=st.floats(0, 1),
+        reported_loss_share=st.floats(0, 1),
         silent_beyond_grace=st.booleans(),
         misbehaviour=st.booleans(),
         blocked=st.booleans(),
@@ -92,7 +93,8 @@ def test_trust_stays_between_nought_and_one_and_below_every_cap(alpha, beta, is_
         assert trust <= 0.5
     if standing.relapsed:
         assert trust <= 0.45
-    if standing.misbehaviour or standing.silent_beyond_grace or standing.verified_loss_share > 0.01:
+    lost_share = max(standing.verified_loss_share, standing.reported_loss_share)
+    if standing.misbehaviour or standing.silent_beyond_grace or lost_share > 0.01:
         assert trust <= 0.3
     if standing.blocked:
         assert trust == 0.0
@@ -104,6 +106,8 @@ def test_trust_stays_between_nought_and_one_and_below_every_cap(alpha, beta, is_
         (Standing(unresolved_loss=True), 0.5),
         (Standing(relapsed=True), 0.45),
         (Standing(verified_loss_share=0.011), 0.3),
+        (Standing(reported_loss_share=0.011), 0.3),
+        (Standing(reported_loss_share=0.01), None),
         (Standing(silent_beyond_grace=True), 0.3),
         (Standing(misbehaviour=True), 0.3),
         (Standing(blocked=True), 0.0),

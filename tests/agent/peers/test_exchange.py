@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+from court import Court
 
 from agent.loops import SetClock
 from agent.parties import Party, running
@@ -41,7 +42,6 @@ from backuppeer.wire.receipts import (
     ReceiptsAre,
     ReceiptsShown,
 )
-from proof.court import Court
 
 VIEWER, TELLER, ALICE, BOB, CAROL = 1, 2, 3, 4, 5
 NOW = START + 2 * MONTH_MS

@@ -164,7 +164,7 @@ def _say_lift(cap: str, name: str, found: Explanation) -> tuple[str, str]:
             return "you take the block back", f"backup-peer unblock {name}"
         case "silent_beyond_grace":
             return "it answers again", ""
-        case "unresolved_loss" | "verified_loss_share":
+        case "unresolved_loss" | "verified_loss_share" | "reported_loss_share":
             return _say_mending(found.conduct, name)
         case _:
             ends_ms = next(limit.ends_ms for limit in found.caps if limit.limit.name == cap)

@@ -167,7 +167,7 @@ class Standing:
 
     def _weigh(self, peer: PeerId, conduct: Conduct) -> score.Standing:
         # The ledger is asked only where something is known to be lost: of a market of thousands nobody is.
-        held_bytes = self.measure_held(peer) if conduct.lost_bytes else 0
+        held_bytes = self.measure_held(peer) if conduct.lost_bytes or conduct.told_bytes else 0
         silent = is_silent(count_days_in_vain(self.windows(peer)))
         return stand(conduct, held_bytes=held_bytes, blocked=peer in self._state.blocks, silent=silent)
 
