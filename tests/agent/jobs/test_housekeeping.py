@@ -1,6 +1,7 @@
 """Old snapshots that go by themselves, and what hosts keep for nothing any more (ADR 88)."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -10,6 +11,8 @@ from msgspec import structs
 from agent.jobs.test_timekeeper import Trial
 from agent.watches import watching
 from backuppeer.agent.jobs.housekeeping import Housekeeping
+from backuppeer.backup.archiver import Archiver
+from backuppeer.backup.browse import list_snapshots
 from backuppeer.errors import RefusedError
 from backuppeer.limits import MIB, PRUNE_AGAIN_S, PRUNE_BY_ITSELF_BYTES, PRUNE_BY_ITSELF_S, SHRUNK_TIMES
 from cli.rows import BACKED_UP
@@ -24,9 +27,9 @@ def local(time_ms: int) -> datetime:
 class Yard(Trial):
     """A home with one set that keeps one snapshot."""
 
-    def say(self, *, rules=RULES, more="") -> None:
+    def say(self, *, rules=RULES, more="", every="2h") -> None:
         self.watch.home.config.write_text(
-            f'[sets.default]\npaths = ["{self.source}"]\nschedule = "every 2h"\n{more}\n{rules}'
+            f'[sets.default]\npaths = ["{self.source}"]\nschedule = "every {every}"\n{more}\n{rules}'
         )
 
     def change(self, number: int) -> None:
@@ -123,6 +126,117 @@ def test_a_folder_that_is_suddenly_empty_lets_nothing_go_until_a_person_says_so(
         assert "one that would go" in yard.row().kept_why
         await yard.pass_by()
         assert yard.made() == 3, "nor later, as long as one that would go has more"
+
+    try_out(scenario)
+
+
+def test_a_disk_that_is_away_lets_nothing_go_when_the_rest_is_large(try_out):
+    async def scenario(yard):
+        yard.change(1)
+        (yard.source / "photos").mkdir()
+        for number in range(20 * SHRUNK_TIMES):
+            (yard.source / "photos" / f"{number}").write_bytes(bytes(10))
+        await yard.keeper.look()
+        for path in (yard.source / "photos").iterdir():
+            path.unlink()
+        await yard.pass_by()
+        assert yard.made() == 2
+        assert "one that would go" in yard.row().kept_why
+
+    try_out(scenario)
+
+
+def test_a_folder_that_is_empty_and_was_not_lets_nothing_go_however_small_it_was(try_out):
+    async def scenario(yard):
+        (yard.source / "photos").mkdir()
+        (yard.source / "photos" / "one").write_text("one")
+        await yard.keeper.look()
+        (yard.source / "photos" / "one").unlink()
+        await yard.pass_by()
+        assert yard.made() == 2
+        assert f"{yard.source}/photos is empty now, and was not" in yard.row().kept_why
+        (yard.source / "photos" / "one").write_text("back")
+        await yard.pass_by()
+        assert (yard.made(), yard.row().kept_why) == (1, "")
+
+    try_out(scenario)
+
+
+@pytest.fixture
+def stamped(monkeypatch):
+    """Return a call after which snapshots have the time of a yard's clock."""
+
+    def stamp(yard):
+        class Stamped(Archiver):
+            def __init__(self, *given, options, **more):
+                options = replace(options, now_ns=lambda: yard.watch.days.now_ms() * 10**6)
+                super().__init__(*given, options=options, **more)
+
+        monkeypatch.setattr("backuppeer.agent.jobs.backup.Archiver", Stamped)
+
+    return stamp
+
+
+def test_a_clock_that_is_ahead_for_a_while_lets_nothing_go_and_no_new_backup_after_it(try_out, stamped):
+    async def scenario(yard):
+        stamped(yard)
+        for _ in range(3):
+            await yard.pass_by()
+        assert yard.made() == 3
+        yard.later(40 * 24)
+        for _ in range(2):
+            assert await yard.pass_by() == ["default"]
+        assert (yard.made(), yard.row().forgot) == (5, 0), "what is near in time of use stays"
+        yard.later(-40 * 24)
+        for _ in range(2):
+            assert await yard.pass_by() == ["default"]
+        assert yard.made() == 7, "by the rule the new ones would be too old"
+        assert "is to come: all stay" in yard.row().kept_why
+        assert "`backup-peer forget " in yard.row().kept_why
+
+    try_out(scenario, rules='[sets.default.retention]\nwithin = "30d"\n')
+
+
+def test_a_clock_that_is_behind_lets_nothing_go(try_out, stamped):
+    async def scenario(yard):
+        stamped(yard)
+        await yard.keeper.look()
+        await yard.pass_by()
+        assert yard.made() == 2
+        yard.later(-40 * 24)
+        assert await yard.pass_by() == ["default"]
+        assert yard.made() == 3
+        assert "is to come: all stay" in yard.row().kept_why
+        yard.later(40 * 24)
+        assert await yard.pass_by() == ["default"]
+        assert (yard.made(), yard.row().kept_why) == (2, ""), "the clock is right again"
+
+    try_out(scenario, rules="[sets.default.retention]\nlast = 2\n")
+
+
+def test_what_truly_grew_old_goes_by_within(try_out, stamped):
+    async def scenario(yard):
+        stamped(yard)
+        await yard.keeper.look()
+        for _ in range(6):
+            await yard.pass_by(hours=6.5)
+        assert yard.made() == 5
+
+    try_out(scenario, rules='[sets.default.retention]\nwithin = "24h"\n', every="6h")
+
+
+def test_a_backup_that_is_not_the_newest_of_its_set_lets_nothing_go(try_out):
+    async def scenario(yard):
+        await yard.keeper.look()
+        yard.say(rules="")
+        await yard.pass_by()
+        yard.say()
+        first, _ = list_snapshots(yard.watch.vault.repository.index)[0]
+        keeping = yard.keeper.housekeeping
+        older = structs.replace(BACKED_UP, set="default", snapshot=first.hex(), files=9**9, bytes=9**9)
+        await keeping.forget("default", older)
+        assert yard.made() == 2
+        assert "not the newest" in keeping.forgotten("default").problem
 
     try_out(scenario)
 
