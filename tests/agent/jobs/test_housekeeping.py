@@ -1,6 +1,7 @@
 """Old snapshots that go by themselves, and what hosts keep for nothing any more (ADR 88)."""
 
 import asyncio
+import random
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -8,6 +9,8 @@ import msgspec
 import pytest
 from msgspec import structs
 
+from agent.jobs.test_prune import held
+from agent.jobs.test_prune_unfinished import break_off
 from agent.jobs.test_timekeeper import Trial
 from agent.watches import watching
 from backuppeer.agent.jobs.housekeeping import Housekeeping
@@ -255,7 +258,7 @@ def test_a_home_that_may_only_read_lets_nothing_go(try_out, monkeypatch):
         assert yard.made() == 2
         assert "may only read" in keeping.forgotten("default").problem
         keeping._book.forgot_ms = yard.watch.days.now_ms()
-        assert await keeping.prune_if_due(keep_unfinished=False)
+        assert await keeping.prune_if_due()
         assert "may only read" in keeping.describe().failure
 
     try_out(scenario)
@@ -297,11 +300,49 @@ def test_a_prune_that_failed_is_tried_again_hours_later_and_told(try_out):
         failed = keeping.describe()
         assert (failed.time, bool(failed.failure)) == ("", True)
         yard.watch.sight.away.clear()
-        assert not await keeping.prune_if_due(keep_unfinished=False)
+        assert not await keeping.prune_if_due()
         yard.later(PRUNE_AGAIN_S / 3600 + 0.01)
-        assert await keeping.prune_if_due(keep_unfinished=False)
+        assert await keeping.prune_if_due()
         assert keeping.describe().failure == ""
         assert keeping.describe().time
+
+    try_out(scenario)
+
+
+def test_a_clock_that_was_ahead_holds_up_no_prune(try_out):
+    async def scenario(yard):
+        keeping = yard.keeper.housekeeping
+        await yard.keeper.look()
+        yard.later(40 * 24)
+        yard.change(1)
+        await yard.keeper.look()
+        assert await keeping.prune_if_due()
+        yard.later(-40 * 24)
+        await yard.pass_by()
+        yard.change(2)
+        await yard.pass_by()
+        assert yard.made() == 1
+        ahead = keeping.describe().time
+        yard.later(PRUNE_BY_ITSELF_S / 3600 + 0.1)
+        assert await keeping.prune_if_due()
+        assert (keeping.describe().time < ahead, keeping.describe().failure) == (True, "")
+
+    try_out(scenario)
+
+
+def test_what_a_backup_that_broke_off_has_sent_stays_for_it_to_go_on_from(try_out, tmp_path, house):
+    async def scenario(yard):
+        await yard.keeper.look()
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "film").write_bytes(random.Random(1).randbytes(3 * MIB))
+        before = held(house)
+        await break_off(yard.watch, tmp_path / "other")
+        assert (sent := held(house) - before)
+        yard.change(1)
+        await yard.pass_by()
+        assert await yard.keeper.look() == []
+        assert yard.keeper.housekeeping.describe().time, "it was pruned"
+        assert sent <= held(house)
 
     try_out(scenario)
 
@@ -324,10 +365,10 @@ def test_a_prune_by_itself_waits_for_other_jobs_and_moves_no_more_than_its_share
         await yard.pass_by()
         monkeypatch.setattr("backuppeer.agent.jobs.housekeeping.PruneJob", Noted)
         async with yard.watch.vault.busy:
-            assert not await keeping.prune_if_due(keep_unfinished=True)
+            assert not await keeping.prune_if_due()
         async with yard.watch.vault.pruning:
-            assert not await keeping.prune_if_due(keep_unfinished=True)
-        assert await keeping.prune_if_due(keep_unfinished=True)
+            assert not await keeping.prune_if_due()
+        assert await keeping.prune_if_due()
         (request,) = asked
         assert (request.agreed, request.keep_unfinished) == (True, True)
         assert request.max_repack_bytes == PRUNE_BY_ITSELF_BYTES

@@ -107,14 +107,14 @@ class Housekeeping:
         self._book.sets[name] = noted
         self._write()
 
-    async def prune_if_due(self, *, keep_unfinished: bool) -> bool:
+    async def prune_if_due(self) -> bool:
         """Free what only forgotten snapshots held, if it is time; return whether that was tried.
 
-        keep_unfinished: leave what a backup that broke off has sent: it is tried again.
+        What backups that broke off have sent stays: they go on from there, and only a person knows of those that don't.
         """
         if not self._is_due():
             return False
-        request = PruneRequest(agreed=True, keep_unfinished=keep_unfinished, max_repack_bytes=PRUNE_BY_ITSELF_BYTES)
+        request = PruneRequest(agreed=True, keep_unfinished=True, max_repack_bytes=PRUNE_BY_ITSELF_BYTES)
         book, vault = self._book, self._vault
         book.tried_ms = vault.clock.now_ms()
         try:
@@ -132,10 +132,14 @@ class Housekeeping:
 
     def _is_due(self) -> bool:
         book, now_ms = self._book, self._vault.clock.now_ms()
+        if max(book.forgot_ms, book.pruned_ms, book.tried_ms) > now_ms:  # by a clock that was ahead
+            # Which came first is not known any more: one prune too many costs little.
+            book.forgot_ms = min(book.forgot_ms, now_ms)
+            book.tried_ms = min(book.tried_ms, now_ms - PRUNE_AGAIN_S * 1000)
+            book.pruned_ms = min(book.pruned_ms, max(0, book.forgot_ms - 1))
+            self._write()
         if book.forgot_ms <= book.pruned_ms or self._vault.busy.locked() or self._vault.pruning.locked():
             return False
-        if max(book.pruned_ms, book.tried_ms) > now_ms:  # by a clock that was ahead
-            book.pruned_ms, book.tried_ms = min(book.pruned_ms, now_ms), 0
         is_week_over = now_ms - book.pruned_ms >= PRUNE_BY_ITSELF_S * 1000
         return is_week_over and now_ms - book.tried_ms >= PRUNE_AGAIN_S * 1000
 
