@@ -81,9 +81,10 @@ def _is_empty(trees: TreeReader, content: bytes) -> bool:
 def _check_times(members: list[tuple[SnapshotId, Snapshot]], made: BackupResult, now_ms: int) -> None:
     name, newest = members[-1]
     if newest.time_ns // _MS_NS > now_ms:
+        called = name.hex()[:8]
         raise RefusedError(
-            f"snapshot {name.hex()[:8]} is of {format_time(newest.time_ns // _MS_NS)}, which is to come: all stay. "
-            f"If this clock is right, `backup-peer forget {name.hex()[:8]}` lets go of that one",
+            f"snapshot {called} is of {format_time(newest.time_ns // _MS_NS)}, which is to come: all stay. "
+            f"If this clock is right, `backup-peer forget {called}` lets go of that one",
         )
     if name.hex() != made.snapshot:
         raise RefusedError("the newest backup is not the newest snapshot of its set: all stay")
