@@ -191,7 +191,7 @@ def write_private(path: Path, data: bytes) -> None:
 def sweep_unfinished(folder: Path) -> None:
     """Remove what `write_private` left in a folder when it was killed; nobody else may be writing there now."""
     for path in folder.glob(".*.*"):
-        if _UNFINISHED.fullmatch(path.name):
+        if _UNFINISHED.fullmatch(path.name) and not path.is_dir():
             path.unlink(missing_ok=True)
 
 
