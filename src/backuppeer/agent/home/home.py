@@ -15,11 +15,12 @@ from typing import Final
 import platformdirs
 
 from backuppeer.db import explain_full
-from backuppeer.errors import LocalError
+from backuppeer.errors import LocalError, UserError
 
 PROOFS: Final = "proofs"
 """Folder of a home in which proofs against hosts lie."""
-
+DRILL: Final = "backup-peer-drill-"
+"""What the folders begin with in which drills read files; eight characters follow."""
 
 _UNFINISHED: Final = re.compile(r"\..+\.[0-9a-f]{8}")
 """What `write_private` calls a file until it is whole."""
@@ -85,6 +86,34 @@ class Home:
     def passing_mark(self) -> Path:
         """The file that says so; nothing but `recover --check` makes it."""
         return self.path / "passing"
+
+    @property
+    def leaving_mark(self) -> Path:
+        """The file that says that this home was being deleted."""
+        return self.path / "leaving"
+
+    @property
+    def is_half_removed(self) -> bool:
+        """Whether a removal was stopped after its first step."""
+        return not self.exists_identity and self.leaving_mark.exists()
+
+    def settle_mark(self) -> None:
+        """Let go of the mark in a home that has its key: its removal was stopped before anything was deleted."""
+        if self.exists_identity:
+            self.leaving_mark.unlink(missing_ok=True)
+
+    def check_whole(self) -> None:
+        """Refuse to make an identity among what a removal that was stopped has left of another one.
+
+        Raises:
+            UserError: it has.
+
+        """
+        if self.is_half_removed:
+            raise UserError(
+                f"{self.path} was being deleted when that was stopped",
+                hint="`backup-peer leave --purge` finishes that; or name another folder with --home DIR",
+            )
 
     def prepare(self) -> None:
         """Create the home, 0700: it holds names of files and keys.
@@ -162,7 +191,7 @@ def write_private(path: Path, data: bytes) -> None:
 def sweep_unfinished(folder: Path) -> None:
     """Remove what `write_private` left in a folder when it was killed; nobody else may be writing there now."""
     for path in folder.glob(".*.*"):
-        if _UNFINISHED.fullmatch(path.name):
+        if _UNFINISHED.fullmatch(path.name) and not path.is_dir():
             path.unlink(missing_ok=True)
 
 

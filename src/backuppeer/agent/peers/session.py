@@ -75,7 +75,7 @@ class Session:
     def start_clock(self, clock: Clock, rates: Rates) -> None:
         """Note when the session began, and which caps it shares."""
         self._clock, self._rates = clock, rates
-        self._as_owner, self._as_host = rates.share()
+        self._as_owner, self._as_host = rates.share(self.peer)
         self.lanes.as_owner, self.lanes.as_host = self._as_owner, self._as_host
         self.since_ms, self.used_s = clock.now_ms(), clock.monotonic_s()
         self.heard_s = self.used_s
