@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+import structlog
 
 from backuppeer.agent.home.state import State
 from backuppeer.agent.notifications.trouble import Trouble
@@ -16,6 +17,7 @@ from backuppeer.limits import NOTIFY_AGAIN_S, NOTIFY_CALM_S, NOTIFY_KNOWN, NOTIF
 
 _KEPT: Final = "notify.told"
 _DAY_MS: Final = 86_400_000
+_log = structlog.get_logger()
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,9 +72,13 @@ def plan_telling(found: Iterable[Trouble], book: Book, now_ms: int) -> Plan:
 
 
 def read_book(state: State) -> Book:
-    """Return what was told so far."""
+    """Return what was told so far; of a book that is damaged nothing, so what stands is told again."""
     kept = state.setting(_KEPT)
-    return msgspec.msgpack.decode(kept, type=Book) if kept else Book()
+    try:
+        return msgspec.msgpack.decode(kept, type=Book) if kept else Book()
+    except msgspec.DecodeError:
+        _log.warning("the book of what was told is damaged: what stands is told again")
+        return Book()
 
 
 def keep_book(state: State, book: Book) -> None:
