@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from backuppeer.limits.units import KIB
+from backuppeer.limits.units import KIB, MIB
 
 NOTIFY_URLS: Final = 8
 """Places that are told; each costs a connection for every notification."""
@@ -39,3 +39,5 @@ NOTIFY_SEND_S: Final = 60.0
 """How long the process that sends may take for all places together."""
 NOTIFY_ANSWER_BYTES: Final = 64 * KIB
 """What is read of its answer."""
+NOTIFY_MEMORY_BYTES: Final = 384 * MIB
+"""What that process may fill: a service that answers without end fills no more. Eight places at once need 130 MiB."""
