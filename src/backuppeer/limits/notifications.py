@@ -24,6 +24,10 @@ NOTIFY_KNOWN: Final = 500
 """Troubles that are remembered as told; beyond, the oldest are told anew."""
 NOTIFY_PER_DAY: Final = 12
 """Notifications of trouble within a day. What comes beyond waits, and is told together."""
+NOTIFY_LATEST_S: Final = 4 * 3_600
+"""How long it waits beyond: whoever brings much trouble about hides no other for a day."""
+NOTIFY_PER_TROUBLE: Final = 3
+"""How often one trouble is told within a day, however often it changes, or comes and goes."""
 NOTIFY_LINES: Final = 8
 """Troubles told one by one in a notification; the rest are counted."""
 NOTIFY_LINE_CHARS: Final = 400

@@ -123,8 +123,8 @@ def test_one_place_that_is_away_keeps_nothing_from_the_others(machine, mailman, 
 def test_what_waits_comes_in_its_order_as_soon_as_a_place_takes_anything_again(machine, mailman):
     machine.set("json://there.example")
     mailman.answer = Answer(reason="away")
-    for stage in range(4):
-        machine.look(Trouble(key="a", text="a", stage=str(stage)))
+    for number in range(4):
+        machine.look(Trouble(key=str(number), text="a"))
     waiting = [each.message.title for each in read_outbox(machine.state)]
     mailman.answer = Answer(is_sent=True)
     assert machine.look(CAUGHT) == 5
