@@ -18,6 +18,7 @@ import msgspec
 import structlog
 import uvicorn
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
@@ -308,10 +309,15 @@ async def _refuse_event(told: Event | bytes) -> None:
 
 async def _read_body(http: HttpRequest) -> bytes:
     body = bytearray()
-    async for piece in http.stream():
-        body += piece
-        if len(body) > CONTROL_BODY_BYTES:
-            raise UserError(f"the request is larger than {CONTROL_BODY_BYTES} bytes", hint="name fewer paths at once")
+    try:
+        async for piece in http.stream():
+            body += piece
+            if len(body) > CONTROL_BODY_BYTES:
+                raise UserError(
+                    f"the request is larger than {CONTROL_BODY_BYTES} bytes", hint="name fewer paths at once"
+                )
+    except ClientDisconnect as exc:
+        raise UserError("the request broke off", hint="see /v1/openapi.json") from exc
     return bytes(body)
 
 

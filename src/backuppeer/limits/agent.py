@@ -99,6 +99,8 @@ SERVICE_LOOK_S: Final = 5.0
 """How often a service that waits for another agent's end looks whether it has come."""
 SERVICE_COMMAND_S: Final = 30.0
 """What the system may take to start or end a service."""
+EDIT_KEPT_S: Final = 86_400.0
+"""How old a copy of the settings that an editor has open gets before it counts as left by a command that was killed."""
 LOG_FILE_BYTES: Final = 2 * 1024 * 1024
 LOG_FILES: Final = 5
 """The agent's log: how large a file grows, and how many full ones are kept beside it; the oldest goes."""

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,11 +16,14 @@ import platformdirs
 
 from backuppeer.db import explain_full
 from backuppeer.errors import LocalError, UserError
+from backuppeer.limits import EDIT_KEPT_S
 
 PROOFS: Final = "proofs"
 """Folder of a home in which proofs against hosts lie."""
 DRILL: Final = "backup-peer-drill-"
 """What the folders begin with in which drills read files; eight characters follow."""
+EDIT_PREFIX: Final = ".config.edit-"
+"""What the copy of the settings is called that is open in an editor, and what that keeps beside it."""
 
 _UNFINISHED: Final = re.compile(r"\..+\.[0-9a-f]{8}")
 """What `write_private` calls a file until it is whole."""
@@ -193,6 +196,14 @@ def sweep_unfinished(folder: Path) -> None:
     for path in folder.glob(".*.*"):
         if _UNFINISHED.fullmatch(path.name) and not path.is_dir():
             path.unlink(missing_ok=True)
+
+
+def sweep_edits(home: Home, now_ms: int) -> None:
+    """Remove the copies of the settings that a command left which was killed; younger ones may be open still."""
+    for path in home.path.glob(f"{EDIT_PREFIX}*"):
+        with suppress(OSError):
+            if path.lstat().st_mtime < now_ms / 1000 - EDIT_KEPT_S:
+                path.unlink()
 
 
 def sync_folder(path: Path) -> None:
