@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.trust.conduct import find_word
+from backuppeer.trust.score import write_below
 
 PIPE_COLUMNS: Final = 4096
 """Width for output that is not a terminal: nothing is cut there."""
@@ -137,9 +138,12 @@ def say_later(size_bytes: int, moment: str) -> str:
     return f", {format_size(size_bytes)} more on {format_moment(moment)} at the soonest" if size_bytes else ""
 
 
-def format_trust(trust: float, level: str, capped: Iterable[str] = ()) -> str:
-    """Return a score with the word beside it, `0.62 fair`. capped: what holds it down, as the agent says it."""
-    return f"{trust:.2f} {escape_line(find_word(level, capped))}"
+def format_trust(trust: float, level: str, capped: Iterable[str] = (), *, limit: float = 0.0) -> str:
+    """Return a score with the word beside it, `0.62 fair`. capped: what holds it down, as the agent says it.
+
+    limit: below which it does not seem to reach it (`write_below`).
+    """
+    return f"{write_below(trust, limit)} {escape_line(find_word(level, capped))}"
 
 
 def say_trust(score: str, reason: str) -> str:

@@ -124,7 +124,7 @@ PRUNE_AGAIN_S: Final = 6 * 3600
 PRUNE_BY_ITSELF_BYTES: Final = 4 * GIB
 """What such a prune packs anew at most: the rest is for the next one."""
 SHRUNK_TIMES: Final = 2
-"""How many times more files and bytes than the newest a snapshot has that no rule lets go by itself."""
+"""How many times more files, or bytes, than the newest a snapshot has that no rule lets go by itself."""
 HOOK_S: Final = 3600.0
 """What a hook may take: a dump of a database does take its time; one that hangs must not block backups for ever."""
 HOOK_PARTING_S: Final = 20.0
