@@ -67,7 +67,8 @@ def test_a_reason_that_says_what_to_do_is_told_without_another_way(shown):
     why = "snapshot 61628921 is to come: all stay. `backup-peer forget 61628921` lets go of that one"
     row = msgspec.structs.replace(STAYS, kept_why=why)
     text = " ".join(" ".join(shown(msgspec.structs.replace(STATUS, scheduled=[row]))).split())
-    assert f"! old snapshots: {why}" in text
+    assert "! old snapshots: snapshot 61628921 is to come: all stay. `backup-peer forget 61628921" in text
+    assert "lets go of that one" in text
     assert "forget --set" not in text
 
 
