@@ -9,7 +9,7 @@ from agent.houses import WISH
 from agent.owner.test_transfer import Redial, Run, draft_of, noise
 from backuppeer.agent.peers import retry as retry_module
 from backuppeer.agent.peers.partners import Partner
-from backuppeer.errors import ProtocolViolation
+from backuppeer.errors import PeerUnreachable, ProtocolViolation
 from backuppeer.limits import MIB
 from backuppeer.wire.messages import Proceed, PutPack, Stored
 
@@ -64,7 +64,7 @@ def test_after_a_cut_a_host_may_have_what_was_sent_and_no_more(house, owner, mon
         tries.append(put)
         await channel.send(Proceed(have=0 if len(tries) == 1 else put.size + 1))
         if len(tries) == 1:
-            raise ConnectionAbortedError
+            raise PeerUnreachable("it hangs up")
 
     run, ended = upload_to_liar(house, owner, lie)
     assert (len(tries), "alice claims to have" in ended[0].message, run.copies) == (2, True, [])
