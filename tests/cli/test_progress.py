@@ -281,6 +281,22 @@ def test_a_spinner_tells_how_long_it_has_waited_and_never_cuts_how_to_end_it():
     assert err.getvalue().endswith(" waiting"), "a new one"
 
 
+@pytest.mark.parametrize("columns", ["80", "40"])
+def test_a_pause_leaves_a_line_that_can_be_pasted_and_one_that_says_paused(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    err, now = FakeTerminal(), [0.0]
+    it = screen(err)
+    it.home = "--home /tmp/a"
+    spinner = Spinner(it, now=lambda: now[0])
+    view = View(it, spinner=spinner, leaving="Ctrl-C stops, restored files stay")
+    tell(view, "paused", "paused; `backup-peer resume 9` goes on")
+    assert "`backup-peer resume 9 --home /tmp/a`" in err.getvalue()
+    now[0] = 11.0
+    spinner._draw()
+    shown = err.getvalue().rpartition("\r\x1b[K")[2][2:]
+    assert shown == "paused · 11 s" + (" (Ctrl-C stops, restored files stay)" if columns == "80" else "")
+
+
 AWAY = "alice is offline since 14:02"
 LEAVING = "(Ctrl-C keeps what was sent)"
 

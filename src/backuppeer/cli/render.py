@@ -217,7 +217,9 @@ def draw_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, widt
 def _measure(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
     """Return how many columns of a terminal a table takes that nothing is left out of, but for what may be."""
     shown = [number for number, column in enumerate(columns) if not column.spare]
-    widths = [max(measure_width(strip_color(cell)) for cell in (columns[n].title, *(row[n] for row in rows))) for n in shown]
+    widths = [
+        max(measure_width(strip_color(cell)) for cell in (columns[n].title, *(row[n] for row in rows))) for n in shown
+    ]
     return sum(widths) + len(_GAP) * (len(shown) - 1)
 
 
