@@ -103,6 +103,13 @@ def test_of_a_paused_restore_nothing_is_said_of_sending(agent, capsys):
     assert "sent is kept" not in told.out
 
 
+def test_of_a_backup_that_is_all_read_it_is_said_how_much_was_sent(agent, capsys):
+    agent({"jobs": given([structs.replace(RUNNING, bytes=1000, sent_bytes=12_000_000, left_s=None)])})
+    shown = say(capsys, "jobs").out
+    assert "100 %" not in shown
+    assert "12 MB sent" in shown
+
+
 def test_one_that_was_broken_off_is_called_interrupted(agent, capsys):
     agent({"jobs": given([structs.replace(LEFT, message="backup was interrupted")])})
     assert "·  backup of set photos: interrupted" in say(capsys, "jobs").out

@@ -83,6 +83,16 @@ def test_without_total_nothing_is_claimed():
     assert "1,234 files" in line
 
 
+def test_when_all_is_read_what_was_sent_is_told_and_how_fast_that_goes():
+    pace = Pace()
+    for second in range(3):
+        pace.add(at(second, 105 * 10**6, 105 * 10**6, sent_bytes=12 * 10**6, traffic_bytes=second * 628_000))
+    now = at(2, 105 * 10**6, 105 * 10**6, sent_bytes=12 * 10**6, traffic_bytes=2 * 628_000)
+    assert describe_progress(now, pace, 79) == "backup  all of 105 MB read, sending: 12 MB sent · 628 kB/s"
+    assert "12 MB sent" in describe_progress(now, pace, 55)
+    assert "100 %" in describe_progress(at(2, 10, 10), pace, 79), "nothing is sent of a restore"
+
+
 def test_what_is_counted_is_called_by_its_name():
     asking = Progress(phase="asking hosts", unit="host", files=1, files_total=2, current="waiting for bp1x")
     assert describe_progress(asking, Pace(), 100) == "asking hosts  1 of 2 hosts · waiting for bp1x"

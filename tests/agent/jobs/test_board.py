@@ -108,6 +108,27 @@ def test_what_an_ended_backup_came_to_is_its_result_and_not_the_last_that_was_to
     play(scenario())
 
 
+def test_the_rate_of_a_backup_that_is_all_read_is_that_of_what_hosts_acknowledge():
+    async def scenario():
+        stage = Play()
+
+        async def work(emit):
+            for number in range(6):
+                await emit(Event(event="progress", data=progress(bytes=1000, sent_bytes=number * 50)))
+                await asyncio.sleep(2)
+            await stage.go_on.wait()
+            return RESULT
+
+        task = stage.begin(work)
+        await asyncio.sleep(10.5)
+        (row,) = stage.board.rows()
+        assert (row.bytes_per_s, row.left_s) == (23, None)
+        stage.go_on.set()
+        await task
+
+    play(scenario())
+
+
 def test_a_question_is_no_news_when_it_was_answered():
     async def scenario():
         stage = Play()

@@ -238,6 +238,8 @@ class Job:
         span_s, moved_bytes = self._clock.monotonic_s() - self._points[0][0], max(0, now.bytes - first.bytes)
         if span_s < _LEAST_S:
             return 0, None
+        if now.bytes == now.bytes_total:  # all is read: what counts now is what hosts acknowledge
+            moved_bytes = max(0, now.sent_bytes - first.sent_bytes)
         rest, moved = now.bytes_total - now.bytes, moved_bytes
         if not now.bytes_total:
             rest, moved = now.files_total - now.files, now.files - first.files
