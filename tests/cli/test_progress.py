@@ -93,6 +93,14 @@ def test_when_all_is_read_what_was_sent_is_told_and_how_fast_that_goes():
     assert "100 %" in describe_progress(at(2, 10, 10), pace, 79), "nothing is sent of a restore"
 
 
+def test_while_a_pack_is_on_its_way_it_is_told_how_fast_it_comes():
+    pace = Pace()
+    for second in range(3):
+        pace.add(at(second, 0, 10**8, traffic_bytes=second * 628_000))
+    line = describe_progress(at(2, 0, 10**8, traffic_bytes=2 * 628_000), pace, 79)
+    assert line.endswith("0 B of 100 MB · 628 kB/s")
+
+
 def test_what_is_counted_is_called_by_its_name():
     asking = Progress(phase="asking hosts", unit="host", files=1, files_total=2, current="waiting for bp1x")
     assert describe_progress(asking, Pace(), 100) == "asking hosts  1 of 2 hosts · waiting for bp1x"

@@ -128,7 +128,9 @@ def _speed(progress: Progress, pace: Pace, silent_s: float) -> dict[str, str]:
     still_s = pace.still_s(silent_s)
     if still_s >= STILL_S:
         return {"left": f"nothing moved for {format_duration(still_s)}"}
-    rate = pace.rate(silent_s, _TRAFFIC if is_all_read(progress) else _BYTES)
+    # On a slow line a pack takes its time: until it is whole, what comes and goes is all that can be told.
+    rate = 0.0 if is_all_read(progress) else pace.rate(silent_s)
+    rate = rate if rate >= 1 else pace.rate(silent_s, _TRAFFIC)
     left = pace.left_s(progress, silent_s)
     return {
         "rate": f"{format_size(round(rate))}/s" if rate >= 1 else "",

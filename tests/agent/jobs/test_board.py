@@ -129,6 +129,27 @@ def test_the_rate_of_a_backup_that_is_all_read_is_that_of_what_hosts_acknowledge
     play(scenario())
 
 
+def test_the_rate_of_a_restore_whose_first_pack_is_on_its_way_is_that_of_the_line():
+    async def scenario():
+        stage = Play()
+
+        async def work(emit):
+            for number in range(6):
+                await emit(Event(event="progress", data=progress(traffic_bytes=number * 5000)))
+                await asyncio.sleep(2)
+            await stage.go_on.wait()
+            return RESULT
+
+        task = stage.begin(work, route="restore", request=RestoreRequest(snapshot="latest", target="/t"))
+        await asyncio.sleep(10.5)
+        (row,) = stage.board.rows()
+        assert (row.bytes_per_s, row.left_s) == (2380, None)
+        stage.go_on.set()
+        await task
+
+    play(scenario())
+
+
 def test_a_question_is_no_news_when_it_was_answered():
     async def scenario():
         stage = Play()

@@ -240,6 +240,8 @@ class Job:
             return 0, None
         if now.bytes == now.bytes_total:  # all is read: what counts now is what hosts acknowledge
             moved_bytes = max(0, now.sent_bytes - first.sent_bytes)
+        elif not moved_bytes:  # a pack is on its way
+            return int(max(0, now.traffic_bytes - first.traffic_bytes) / span_s), None
         rest, moved = now.bytes_total - now.bytes, moved_bytes
         if not now.bytes_total:
             rest, moved = now.files_total - now.files, now.files - first.files

@@ -30,10 +30,10 @@ class Turn(asyncio.Lock):
 
     def refuse(self) -> UserError:
         """Return what is told to who may not wait for it."""
-        if self._holder is not None and self._holder.is_on and (job := self._holder.job):
+        if self._holder is not None and self._holder.is_on and (number := self._holder.job):
             return UserError(
-                f"job {job}, which is paused, is not done with the list of snapshots",
-                hint=f"`backup-peer resume {job}` lets it go on, `backup-peer cancel {job}` ends it",
+                f"job {number}, which is paused, is not done with the list of snapshots",
+                hint=f"`backup-peer resume {number}` lets it go on, `backup-peer cancel {number}` ends it",
             )
         return UserError(
             "another backup, or a change of the list of snapshots, is running in this home",
