@@ -51,6 +51,13 @@ def shown(capsys, agent, monkeypatch):
     return show
 
 
+def test_status_says_of_a_set_without_any_host_that_nothing_is_next(shown):
+    idle = msgspec.structs.replace(KEPT, idle="you ended the agreements with all your hosts")
+    text = " ".join(" ".join(shown(msgspec.structs.replace(STATUS, scheduled=[idle]))).split())
+    assert "nothing new is backed up: you ended the agreements with all your hosts" in text
+    assert "next" not in text
+
+
 def test_status_says_what_ran_and_runs_next_what_was_forgotten_and_what_stays_and_why(shown):
     lines = shown(STATUS)
     text = " ".join(" ".join(lines).split())
