@@ -48,7 +48,7 @@ def config(home):
 
 
 def left_in(home):
-    return sorted(path.name for path in home.iterdir())
+    return sorted(path.name for path in home.iterdir() if path.name != "settings.lock")
 
 
 def test_what_is_valid_is_taken_over_word_for_word(capsys, config, editor):

@@ -80,7 +80,7 @@ def test_without_apprise_they_are_kept_and_what_is_missing_is_said(home, capsys,
     code, _, err = run(capsys, "config", "set", "notify.urls", SECRET)
     assert code == 0
     assert "note: notifications need the Python package apprise" in err
-    assert "pip install 'backup-peer[notify]'" in " ".join(err.split())
+    assert "pip install apprise" in " ".join(err.split())
 
 
 def test_unsetting_asks_nobody(home, capsys, apprise):

@@ -5,6 +5,7 @@ import tomllib
 import msgspec
 import pytest
 
+from backuppeer.cli.screen import Screen
 from backuppeer.control.api import StatusResult
 from backuppeer.control.saving import LeaveOut
 from cli.rows import BACKED_UP, ask, make_peer, run
@@ -65,6 +66,24 @@ def test_the_first_backup_on_a_terminal_offers_to_be_kept_and_then_runs_as_the_s
     assert (request.set, request.paths, request.leave_out) == ("default", [], LeaveOut())
     assert "Your first backup." in shown.getvalue()
     assert "keep this as set `default`? [y/N]" in shown.getvalue()
+
+
+def test_what_another_command_sets_while_the_question_stands_is_kept(  # noqa: PLR0917 - fixtures
+    capsys, agent, home, docs, terminal, monkeypatch
+):
+    dummy = script(agent)
+    terminal("y\n")
+    answer = Screen.confirm
+
+    def confirm(screen, question, **how):
+        (home / "config.toml").write_text('[bandwidth]\nup = "1MB/s"\n\n[sets.default]\npaths = ["/else"]\n')
+        return answer(screen, question, **how)
+
+    monkeypatch.setattr(Screen, "confirm", confirm)
+    assert run(capsys, "backup", "docs")[0] == 0
+    assert tomllib.loads((home / "config.toml").read_text())["bandwidth"] == {"up": "1MB/s"}
+    assert settings(home) == {"default": {"paths": ["/else"]}}
+    assert backup_of(dummy).paths == [docs], "not the other's set"
 
 
 def test_a_no_runs_the_backup_as_it_was_asked_for(capsys, agent, home, docs, terminal):

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from backuppeer.agent.home.config import DEFAULTS, KEYS, Config, change_config, read_config, value_of
-from backuppeer.agent.home.config_writer import write_config
+from backuppeer.agent.home.config import DEFAULTS, KEYS, change_config, read_config, value_of
+from backuppeer.agent.home.config_writer import revise_config
 from backuppeer.agent.home.power import CAN_TELL
 from backuppeer.cli import config_edit, servers
 from backuppeer.cli.context import Context, context_of
@@ -44,9 +44,8 @@ def get(ctx: typer.Context, key: _Key) -> int:
 def set_value(ctx: typer.Context, key: _Key, value: Annotated[str, typer.Argument(help="The new value.")]) -> int:
     """Change one setting; what is wrong is refused and nothing changes. `notify.urls -` asks for the addresses."""
     context = context_of(ctx)
-    changed = _change_urls(context, value) if key == _URLS else change_config(read_config(context.home), key, value)
-    changed = check_values(changed)
-    write_config(context.home, changed)
+    text = _read_urls(context, value) if key == _URLS else value
+    changed = revise_config(context.home, lambda config: check_values(change_config(config, key, text)))
     shown = value_of(changed, key)
     context.screen.line(f"{key} = {_show(shown)}" if shown is not None else f"{key} is not set any more")
     if key == "proxy" and servers.is_offering(context):
@@ -60,7 +59,7 @@ def set_value(ctx: typer.Context, key: _Key, value: Annotated[str, typer.Argumen
     return 0
 
 
-def _change_urls(context: Context, value: str) -> Config:
+def _read_urls(context: Context, value: str) -> str:
     from backuppeer.cli.notified import check, read_urls  # noqa: PLC0415 - asyncio, subprocess: start-up time
 
     text = read_urls(context.screen) if value == "-" else value
@@ -71,7 +70,7 @@ def _change_urls(context: Context, value: str) -> Config:
             context.screen.note(
                 "the addresses, and passwords in them, stand in your shell's history: `-` asks for them"
             )
-    return changed
+    return text
 
 
 def list_values(ctx: typer.Context) -> int:

@@ -22,6 +22,7 @@ import typer
 
 from backuppeer.agent.home.config import parse_config, read_raw
 from backuppeer.agent.home.config_lines import find_line
+from backuppeer.agent.home.config_writer import hold_settings
 from backuppeer.agent.home.home import EDIT_PREFIX, Home, explain_denial, write_private
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import escape_line
@@ -183,17 +184,18 @@ def _read_valid(copy: Path) -> str:
 
 
 def _take_over(home: Home, before: str, text: str, copy: Path) -> None:
-    if read_raw(home) != before:
-        raise LocalError(
-            f"another command changed the settings meanwhile: yours are kept in {_keep(copy)}",
-            hint="compare the two, then `backup-peer config edit` again",
-        )
-    try:
-        # Of a link, what it leads to is replaced.
-        write_private(home.config.resolve(), text.encode())
-    except OSError as exc:
-        why = explain_denial(home.config, exc)
-        raise LocalError(f"{why.message}; what you wrote is kept in {_keep(copy)}", hint=why.hint) from exc
+    with hold_settings(home):
+        if read_raw(home) != before:
+            raise LocalError(
+                f"another command changed the settings meanwhile: yours are kept in {_keep(copy)}",
+                hint="compare the two, then `backup-peer config edit` again",
+            )
+        try:
+            # Of a link, what it leads to is replaced.
+            write_private(home.config.resolve(), text.encode())
+        except OSError as exc:
+            why = explain_denial(home.config, exc)
+            raise LocalError(f"{why.message}; what you wrote is kept in {_keep(copy)}", hint=why.hint) from exc
 
 
 def _keep(copy: Path) -> str:

@@ -4,14 +4,14 @@ Knows: where the list comes from, how a server's state reads. Must not know: how
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
 import typer
 
-from backuppeer.agent.home.config import read_config
-from backuppeer.agent.home.config_writer import write_config
+from backuppeer.agent.home.config import Config, read_config
+from backuppeer.agent.home.config_writer import revise_config
 from backuppeer.cli.context import Context, context_of
 from backuppeer.cli.lan import say_unserved
 from backuppeer.cli.probing import describe_probe, probe_all
@@ -62,9 +62,8 @@ def list_unless_told(ctx: typer.Context) -> int:
 def add(ctx: typer.Context, urls: _Urls) -> int:
     """Add servers to those of the settings, or to the default one."""
     context = context_of(ctx)
-    before = _configured(context)
-    new = [url for url in check_servers(urls) if url not in before]
-    return _change(context, check_servers([*before, *new]), [f"+ {url}" for url in new] or ["nothing new"])
+    wanted = check_servers(urls)
+    return _change(context, lambda before: check_servers([*before, *(url for url in wanted if url not in before)]))
 
 
 def remove(ctx: typer.Context, urls: _Urls) -> int:
@@ -75,14 +74,18 @@ def remove(ctx: typer.Context, urls: _Urls) -> int:
 
     """
     context = context_of(ctx)
-    before = _configured(context)
     gone = check_servers(urls)
-    for url in gone:
-        if url not in before:
-            raise NotFoundError(
-                f"{url} is not among the servers of the settings", hint="`backup-peer config servers list` shows them"
-            )
-    return _change(context, [url for url in before if url not in gone], [f"- {url}" for url in gone])
+
+    def take_out(before: list[str]) -> list[str]:
+        for url in gone:
+            if url not in before:
+                raise NotFoundError(
+                    f"{url} is not among the servers of the settings",
+                    hint="`backup-peer config servers list` shows them",
+                )
+        return [url for url in before if url not in gone]
+
+    return _change(context, take_out)
 
 
 def list_servers(ctx: typer.Context) -> int:
@@ -135,9 +138,16 @@ def look(
     return ExitCode.INCOMPLETE if broken else ExitCode.DONE
 
 
-def _change(context: Context, servers: list[str], told: list[str]) -> int:
-    write_config(context.home, msgspec.structs.replace(read_config(context.home), servers=servers))
-    for line in told:
+def _change(context: Context, change: Callable[[list[str]], list[str]]) -> int:
+    before = list[str]()
+
+    def revise(config: Config) -> Config:
+        before.extend(_configured(config))
+        return msgspec.structs.replace(config, servers=change(before))
+
+    servers = revise_config(context.home, revise).servers or []
+    added = [f"+ {url}" for url in servers if url not in before]
+    for line in [*added, *(f"- {url}" for url in before if url not in servers)] or ["nothing new"]:
         context.screen.line(escape_line(line))
     context.screen.line(f"now {format_count(len(servers), 'server')}" if servers else _say_none(context, "config"))
     if (source := _source(context)) != "config":
@@ -148,10 +158,9 @@ def _change(context: Context, servers: list[str], told: list[str]) -> int:
     return 0
 
 
-def _configured(context: Context) -> list[str]:
+def _configured(config: Config) -> list[str]:
     """Return the servers of the settings; the default one while they name none."""
-    configured = read_config(context.home).servers
-    return [DEFAULT_SERVER] if configured is None else check_servers(configured)
+    return [DEFAULT_SERVER] if config.servers is None else check_servers(config.servers)
 
 
 def _source(context: Context) -> str:

@@ -10,9 +10,10 @@ from typing import Annotated, Final, NamedTuple
 
 import msgspec
 import typer
+from msgspec.structs import replace
 
-from backuppeer.agent.home.config import read_config
-from backuppeer.agent.home.config_writer import write_config
+from backuppeer.agent.home.config import Config, read_config
+from backuppeer.agent.home.config_writer import revise_config
 from backuppeer.agent.home.sets import (
     DEFAULT_SET,
     BackupSet,
@@ -85,7 +86,7 @@ def choose_set(context: Context, request: BackupRequest) -> BackupRequest:
         )
     name = request.set or DEFAULT_SET
     find_set(sets, name)
-    return msgspec.structs.replace(request, set=name)
+    return replace(request, set=name)
 
 
 def _offer(context: Context, request: BackupRequest) -> BackupRequest:
@@ -108,14 +109,17 @@ def _offer(context: Context, request: BackupRequest) -> BackupRequest:
     )
     if not screen.confirm(f"keep {what} as set `{DEFAULT_SET}`?", unanswered="a set would be kept"):
         if not screen.input_ended:
-            write_config(context.home, msgspec.structs.replace(config, offer_set=False))
+            revise_config(context.home, lambda config: replace(config, offer_set=False))
             screen.aside("not asked again; `backup-peer backup add PATH` makes a set at any time")
         return request
     kept = _extend(add_paths(None, request.paths), request.leave_out, Aim("", request.to, request.copies))
-    kept = msgspec.structs.replace(kept, one_file_system=request.one_file_system, priorities=list(request.priority))
-    write_config(context.home, msgspec.structs.replace(config, sets={DEFAULT_SET: kept}))
+    kept = replace(kept, one_file_system=request.one_file_system, priorities=list(request.priority))
+    changed = revise_config(context.home, lambda now: replace(now, sets={DEFAULT_SET: kept, **now.sets}))
+    if changed.sets[DEFAULT_SET] != kept:  # made by another command while the question stood
+        screen.note(f"a set `{DEFAULT_SET}` was made meanwhile, and stays as it is: this runs as you asked for it")
+        return request
     screen.aside("kept; `backup-peer backup sets` shows it")
-    return msgspec.structs.replace(
+    return replace(
         request, paths=[], set=DEFAULT_SET, leave_out=LeaveOut(), to=[], copies=None, one_file_system=False, priority=()
     )
 
@@ -147,11 +151,16 @@ def add(
         if not path or not os.path.lexists(path):
             hint = "name what is to be backed up, e.g. ~/documents"
             raise NotFoundError(f"no such file or folder: {path!r}", hint=hint)
-    config = read_config(context.home)
     absolute = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - as `backup` writes them down
-    kept = _extend(add_paths(config.sets.get(name), absolute), without, aim)
-    is_new = name not in config.sets
-    write_config(context.home, msgspec.structs.replace(config, sets={**config.sets, name: kept}))
+    is_new = False
+
+    def extend(config: Config) -> Config:
+        nonlocal is_new
+        is_new = name not in config.sets
+        extended = _extend(add_paths(config.sets.get(name), absolute), without, aim)
+        return replace(config, sets={**config.sets, name: extended})
+
+    kept = revise_config(context.home, extend).sets[name]
     context.screen.line(f"{'new set' if is_new else 'set'} {escape_line(name)}: {_name_paths(kept)}", hang=2)
     if is_new:
         context.screen.line(f"`{_command(name)}` backs it up", hang=2)
@@ -167,19 +176,25 @@ def remove(
 ) -> int:
     """Take paths out of a set, or with --set alone drop it. Snapshots stay."""
     context = context_of(ctx)
-    config = read_config(context.home)
     if not paths and not of_set:
         raise UserError("neither a path nor a set is named", hint="`backup-peer backup sets` shows what there is")
     name = of_set or DEFAULT_SET
-    chosen = find_set(config.sets, name)
-    sets = {other: kept for other, kept in config.sets.items() if other != name}
+    absolute = [os.path.abspath(path) for path in paths or []]  # noqa: PTH100 - as `add`
+    chosen = find_set(read_config(context.home).sets, name)
+
+    def reduce(config: Config) -> Config:
+        nonlocal chosen
+        chosen = find_set(config.sets, name)
+        sets = {other: kept for other, kept in config.sets.items() if other != name}
+        if absolute:
+            sets[name] = chosen = remove_paths(name, chosen, absolute)
+        return replace(config, sets=sets)
+
+    revise_config(context.home, reduce)
     if paths:
-        absolute = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - as `add`
-        sets[name] = chosen = remove_paths(name, chosen, absolute)
         context.screen.line(f"set {escape_line(name)}: {_name_paths(chosen)}", hang=2)
     else:
         context.screen.line(f"set {escape_line(name)} is dropped; its snapshots stay", hang=2)
-    write_config(context.home, msgspec.structs.replace(config, sets=sets))
     context.screen.done(_row(name, chosen))
     return 0
 
@@ -204,7 +219,7 @@ def list_sets(ctx: typer.Context) -> int:
 
 def _extend(chosen: BackupSet, without: LeaveOut, aim: Aim) -> BackupSet:
     """Return a set with more left out, other hosts or another number of copies, where that was said."""
-    return msgspec.structs.replace(
+    return replace(
         chosen,
         excludes=_join(chosen.excludes, without.exclude),
         iexcludes=_join(chosen.iexcludes, without.iexclude),

@@ -162,6 +162,8 @@ def _describe_schedule(screen: Screen, kept: ScheduledSet) -> str:
     following = f"next {format_moment(kept.next)}{f', within {escape_line(kept.window)}' if kept.window else ''}"
     if kept.running:
         return f"{screen.paint('✓', GREEN)} {kept.set}: {last}; being backed up since {format_moment(kept.running)}"
+    if kept.idle:
+        return f"{screen.paint('!', YELLOW)} {kept.set}: {last}; nothing new is backed up: {escape_line(kept.idle)}"
     if kept.failure:
         failed = f"the try at {format_moment(kept.failed)} failed: {escape_line(kept.failure)}"
         return f"{screen.paint('✗', RED)} {kept.set}: {last}; {failed}; {following}"

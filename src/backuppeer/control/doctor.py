@@ -13,8 +13,9 @@ class PeerCheck(msgspec.Struct, kw_only=True):
 
     reached: it answered just now (an owner: it is in session). left_alone: it was not asked, as a person ended the
     session with it a while ago, and nothing needed it since. code: the exit code of `error`; empty, 0 where there is
-    none. rtt_ms: of one question and its answer. skew_s: its clock less ours, as it was when the session began.
-    room_bytes: what may go there now; null = all that is agreed and not used.
+    none. ends: until when all is kept under an agreement that ends. rtt_ms: of one question and its answer. skew_s: its
+    clock less ours, as it was when the session began. room_bytes: what may go there now; null = all that is agreed and
+    not used.
     """
 
     peer_id: str
@@ -36,6 +37,7 @@ class PeerCheck(msgspec.Struct, kw_only=True):
     room_bytes: int | None = None
     until: str = ""
     ends: str = ""
+    ended_by_us: bool = False
     last_seen: str = ""
     audit: AuditRow | None = None
 

@@ -8,7 +8,8 @@ class ScheduledSet(msgspec.Struct, kw_only=True):
 
     running: since when it is backed up now. failed, failure: of the last try, empty if it went well; failures, code:
     how often in a row it failed, and the exit code of the last. late: nothing was backed up for far longer than it
-    should. waiting: why it is due and not begun, in words. window: hours of the day in which it begins, as the settings
+    should. waiting: why it is due and not begun, in words. idle: why it is never begun as things are; next says
+    nothing then. window: hours of the day in which it begins, as the settings
     say. forgot: so many snapshots went by the set's rules, at forgot_time. kept_why: why none went after the last
     backup.
     """
@@ -27,6 +28,7 @@ class ScheduledSet(msgspec.Struct, kw_only=True):
     failures: int = 0
     code: int = 0
     waiting: str = ""
+    idle: str = ""
 
 
 class Pruned(msgspec.Struct, kw_only=True):

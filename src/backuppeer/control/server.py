@@ -243,12 +243,13 @@ class _WorkResponse(Response):
             stopped = InterruptedByUserError(
                 "the agent was stopped", hint="run the command again: finished work is kept"
             )
+            # Not raised on: that was the end of the response, and the server would log it as an error of ours.
             await self._send(send, _error_event(stopped))
-            raise
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(asyncio.CancelledError):  # again, as the event loop ends: no error either
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _work(self) -> None:
         try:

@@ -1,7 +1,10 @@
 """What a person wrote into the settings stays as it is, except for just the values that a command changes."""
 
+import contextlib
 import copy
+import threading
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import tomlkit
@@ -9,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backuppeer.agent.home.config import Config, change_config, read_config
-from backuppeer.agent.home.config_writer import amend, write_config
+from backuppeer.agent.home.config_writer import amend, revise_config, write_config
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.sets import BackupSet
-from backuppeer.errors import LocalError
+from backuppeer.errors import LocalError, UserError
 
 TEXT = """\
 # my settings
@@ -134,3 +137,30 @@ def test_the_file_itself_keeps_comments_through_commands(tmp_path):
     write_config(home, Config(sets={"music": BackupSet(paths=["/m"])}))
     assert read_config(home).sets == {"music": BackupSet(paths=["/m"])}
     assert home.config.read_text().startswith("# my settings\n")
+
+
+def test_changes_at_the_same_moment_are_all_kept(tmp_path):
+    home, both_are_there = Home(tmp_path), threading.Barrier(2)
+
+    def set_one(key):
+        def change(config):
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both_are_there.wait(timeout=0.2)  # whoever comes in beside the other has read what that one changes
+            return change_config(config, key, "1MB/s")
+
+        return revise_config(home, change)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(set_one, ["bandwidth.up", "bandwidth.down"]))
+    kept = read_config(home).bandwidth
+    assert (kept.up, kept.down) == ("1MB/s", "1MB/s")
+
+
+def test_a_change_that_is_refused_leaves_the_file_and_the_lock_free(tmp_path):
+    home = Home(tmp_path)
+    home.config.write_text(TEXT)
+    with pytest.raises(UserError, match="no setting called"):
+        revise_config(home, lambda config: change_config(config, "nonsense", "1"))
+    assert home.config.read_text() == TEXT
+    revise_config(home, lambda config: change_config(config, "region", "EU"))
+    assert read_config(home).region == "EU"

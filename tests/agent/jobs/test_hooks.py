@@ -270,6 +270,21 @@ def test_failed_runs_when_no_host_is_there(house, owner, files, tmp_path):
     asyncio.run(scenario())
 
 
+def test_where_no_host_is_left_before_does_not_run_and_failed_hears_why(house, owner, files, tmp_path):
+    log = tmp_path / "log"
+
+    async def scenario():
+        async with estate_of(owner, tmp_path / "estate", house) as estate:
+            with_hooks(estate, files, log)
+            for agreement, _, _ in estate.state.agreements():
+                estate.state.end_agreement(agreement)
+            with pytest.raises(NotFoundError):
+                await back_up(estate)
+            assert log.read_text().startswith("failed "), "what `before` stops would be stopped for nothing"
+
+    asyncio.run(scenario())
+
+
 def test_failed_runs_when_the_person_leaves(house, owner, files, tmp_path):
     log = tmp_path / "log"
     os.mkfifo(tmp_path / "fifo")

@@ -46,6 +46,11 @@ class Trial:
         (row,) = self.keeper.describe()
         return row
 
+    def find_one_made_by_hand(self) -> None:
+        """As if the set's newest snapshot were of now, by the clock of the test."""
+        made_ms = self.watch.days.now_ms()
+        self.keeper._list_last = lambda: {"default": made_ms}
+
     def later(self, hours: float) -> None:
         self.watch.pass_days(hours / 24)
 
@@ -112,6 +117,62 @@ def test_a_backup_made_by_hand_counts(try_out):
         course.start_ms = trial.watch.days.now_ms() - 1
         assert await trial.keeper.look() == [], "its snapshot is newer than what the course knew"
         assert trial.made() == 1
+
+    try_out(scenario)
+
+
+def test_status_knows_of_a_backup_made_by_hand_at_once(try_out):
+    async def scenario(trial):
+        await trial.keeper.look()
+        before = trial.row()
+        trial.later(1)
+        trial.find_one_made_by_hand()
+        row = trial.row()
+        assert row.last > before.last
+        assert row.next > before.next
+        trial.later(1.5)
+        assert await trial.keeper.look() == []
+
+    try_out(scenario)
+
+
+def test_a_backup_made_by_hand_ends_what_is_told_of_one_that_failed(try_out):
+    async def scenario(trial):
+        trial.watch.sight.away.update(trial.watch.sight.sessions)
+        await trial.keeper.look()
+        trial.watch.sight.away.clear()
+        assert trial.row().failure
+        trial.later(0.05)
+        trial.find_one_made_by_hand()
+        row = trial.row()
+        assert (row.failure, row.failed, row.failures) == ("", "", 0)
+
+    try_out(scenario)
+
+
+def test_where_no_host_is_left_no_next_time_is_told(try_out):
+    async def scenario(trial):
+        await trial.keeper.look()
+        assert trial.row().idle == ""
+        for agreement, _, _ in trial.watch.state.agreements():
+            trial.watch.state.end_agreement(agreement)
+        assert trial.row().idle == "no host keeps backups of yours"
+
+    try_out(scenario)
+
+
+def test_the_time_that_status_tells_is_the_one_at_which_it_begins(try_out):
+    async def scenario(trial):
+        await trial.keeper.look()
+        trial.later(0.01)  # the next time goes by when that one ended
+        trial.share = 1.0
+        told = trial.row().next
+        trial.share = 0.0
+        trial.later(2.05)
+        assert await trial.keeper.look() == []
+        assert trial.row().next == told
+        trial.later(0.1)
+        assert await trial.keeper.look() == ["default"]
 
     try_out(scenario)
 

@@ -232,4 +232,4 @@ def test_without_apprise_status_says_what_is_missing(machine, monkeypatch):
     assert describe_unsent(machine.home, machine.state) == []
     machine.set("json://there.example")
     (said,) = describe_unsent(machine.home, machine.state)
-    assert "pip install 'backup-peer[notify]'" in said
+    assert "pip install apprise" in said

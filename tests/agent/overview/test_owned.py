@@ -54,12 +54,17 @@ def test_copies_below_what_is_wanted_and_hosts_without_room_are_told(house, owne
             short = lacking(SETS)["copies"]
             assert (short.text, short.stage) == ("the backups are whole only at 1 of 2 hosts", "1")
             assert short.grace_s > 0
+            assert short.fix == "`backup-peer browse` finds another host", "one host is never two"
             monkeypatch.setattr(owned, "_NEARLY_FULL_PERCENT", 0)
             assert [key.partition(":")[0] for key in lacking({})] == ["room"]
             monkeypatch.undo()
             agreement, ledger = watch.state.agreements()[0][0], watch.vault.repository.ledger
             ledger.drop_agreement(agreement)
-            assert lacking({})["copies"].text == "the backups are whole at no host"
+            none = lacking({})["copies"]
+            assert none.text == "the backups are whole at no host"
+            assert none.fix.startswith("`backup-peer backup` brings hosts up")
+            monkeypatch.setattr(owned, "ending_hosts", lambda _: {house.peer})
+            assert lacking({})["copies"].fix == "`backup-peer browse` finds another host"
 
     asyncio.run(scenario())
 

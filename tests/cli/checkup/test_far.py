@@ -14,6 +14,7 @@ from backuppeer.control.proven import AuditRow
 from backuppeer.signaling.probe import Probe
 from control.dummy import PEER
 
+LATER = "2026-12-01T00:00:00Z"
 WELL = Probe(url="wss://one.example", connect_ms=12.0, round_trip_ms=3.0, skew_s=0.4, offers=2)
 HOST = PeerCheck(
     peer_id=PEER,
@@ -105,7 +106,8 @@ def test_the_network_is_named_by_what_observers_saw(found, state, words):
         ({"verified": False}, State.WARNING, 0, "never compared", "peers verify 'old alice'"),
         ({"used_bytes": 99 * 10**8}, State.WARNING, 0, "nearly full", "peers resize 'old alice' SIZE"),
         ({"room_bytes": 0}, State.WARNING, 0, "may get no more", "peers show 'old alice'"),
-        ({"ends": "2026-12-01T00:00:00Z"}, State.WARNING, 0, "the agreement ends", "peers renew 'old alice'"),
+        ({"ends": LATER}, State.WARNING, 0, "it ends the agreement", "peers replace 'old alice' OTHER"),
+        ({"ends": LATER, "ended_by_us": True}, State.WARNING, 0, "you end the agreement", "peers renew 'old alice'"),
         (
             {
                 "audit": AuditRow(

@@ -23,6 +23,14 @@ def test_one_that_is_late_should_be_known():
     assert "backup --set default" in found.fix
 
 
+def test_one_without_any_host_is_never_begun_and_is_not_said_to_be_next():
+    found = judge(last=LAST, idle="you ended the agreements with all your hosts\x1b")
+    assert (found.state, choose_code([found])) == (State.WARNING, 0)
+    assert "nothing new is backed up: you ended the agreements" in found.text
+    assert "next" not in found.text
+    assert "\x1b" not in found.text
+
+
 def test_old_snapshots_that_stay_should_be_known_with_why_and_what_to_look_at():
     found = judge(last=LAST, kept_why="the newest backup has too few copies: all stay\x1b")
     assert (found.state, choose_code([found])) == (State.WARNING, 0)

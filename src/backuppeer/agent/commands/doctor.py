@@ -78,7 +78,7 @@ class DoctorCommands:
             used_bytes=room.used_bytes,
             room_bytes=find_open_room(self._agent, peer) if role == "host" else None,
             until=format_time(end_ms(terms)) if terms else "",
-            ends=describe_end(self._agent, peer).get("ends", ""),
+            **describe_end(self._agent, peer),
             last_seen=format_time(record.last_seen_ms) if record and record.last_seen_ms else "",
         )
 

@@ -1,10 +1,15 @@
 """Changes of `config.toml` that leave alone what they don't change: comments, order and blank lines are a person's own.
 
-Knows: how a table of values is laid over the text that has other ones. Must not know: what the keys mean.
+Knows: how a table of values is laid over the text that has other ones, and that one writes at a time. Must not know:
+what the keys mean. Commands and the agent change the file, each from what it reads: who reads outside of the lock
+would write back what another has changed meanwhile.
 """
 
+import fcntl
+import os
 import tomllib
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
@@ -12,24 +17,60 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Array
 
-from backuppeer.agent.home.config import Config
-from backuppeer.agent.home.home import Home, write_private
+from backuppeer.agent.home.config import Config, read_config
+from backuppeer.agent.home.home import Home, explain_denial, write_private
 from backuppeer.agent.home.sets import check_sets
 from backuppeer.errors import LocalError
 
 _MISSING: Final = object()
 
 
-def write_config(home: Home, config: Config) -> None:
-    """Bring the settings of `home` to these values, all or nothing.
+@contextmanager
+def hold_settings(home: Home) -> Iterator[None]:
+    """Hold off others that change the settings while the block runs; it must be short, and ask nobody anything.
+
+    Waits while another holds it. The kernel lets go of it when a process ends in whatever way.
 
     Raises:
-        UserError: a set that can't be meant; nothing was written.
+        LocalError: the home can't be written.
+
+    """
+    try:
+        home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(home.config_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise explain_denial(home.path, exc) from exc
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def revise_config(home: Home, change: Callable[[Config], Config]) -> Config:
+    """Change the settings of `home` from what they are at this moment, all or nothing; return what they are now.
+
+    change: gets what stands there and returns what shall; what it raises leaves the file as it is.
+
+    Raises:
+        UserError: a set that can't be meant, or settings that can't be read; nothing was written.
         LocalError: the file can't be changed so that it says just that; nothing was written.
 
     """
+    with hold_settings(home):
+        config = change(read_config(home))
+        _write(home, config)
+    return config
+
+
+def write_config(home: Home, config: Config) -> None:
+    """Bring the settings of `home` to these values, whatever they are now; otherwise as `revise_config`."""
+    with hold_settings(home):
+        _write(home, config)
+
+
+def _write(home: Home, config: Config) -> None:
     check_sets(config.sets)
-    home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     values = {key: value for key, value in msgspec.to_builtins(config).items() if value is not None}
     before = home.config.read_bytes().decode() if home.config.exists() else ""
     # Of a link, what it leads to is replaced.

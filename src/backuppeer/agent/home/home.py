@@ -46,6 +46,11 @@ class Home:
         return self.path / "config.toml"
 
     @property
+    def config_lock(self) -> Path:
+        """The file that whoever changes the settings holds locked; it stays."""
+        return self.path / "settings.lock"
+
+    @property
     def state(self) -> Path:
         """The agent's own database."""
         return self.path / "state.db"

@@ -65,7 +65,7 @@ _HOME: Final = (
     _own(rf"{DRILL}[a-z0-9_]{{8}}", whole=True),
     _database("state|evidence|receipts"),
     _private(r"config\.toml|anchor\.json|passing|leaving"),
-    _own(r"\.config\.edit-[a-z0-9_]{8}\.toml.{0,8}|config\.mine-[a-z0-9_]{8}\.toml|agent\.sock"),
+    _own(r"\.config\.edit-[a-z0-9_]{8}\.toml.{0,8}|config\.mine-[a-z0-9_]{8}\.toml|agent\.sock|settings\.lock"),
 )
 
 

@@ -2,9 +2,9 @@
 
 Knows: what a set makes of a request, when its hooks run. Must not know: how a backup goes, how a command is run.
 
-`before` runs first of all, and when it fails nothing is backed up. `after` runs when a snapshot stands. `failed` runs
-whenever none does, also when `before` failed or the person left: it may have to put right what `before` did. A dry run
-runs no hooks.
+`before` runs first of all where there is a host to back up to, and when it fails nothing is backed up. `after` runs
+when a snapshot stands. `failed` runs whenever none does, also when `before` failed or the person left: it may have to
+put right what `before` did. A dry run runs no hooks.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.sets import NO_HOOKS, BackupSet, find_set
 from backuppeer.agent.jobs.backup import BackupJob, Paths
 from backuppeer.agent.jobs.hooks import HookRunner
+from backuppeer.agent.owner.leaving import choose_staying
 from backuppeer.agent.owner.set_hosts import leave_out_gone
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Reporter
@@ -57,9 +58,11 @@ async def _run_between(
     """Make the snapshot between the hooks; `named`: the hosts that the set names, of which some may be gone."""
     reporter = runner.reporter
     try:
-        await runner.run("before")
         kept, gone = leave_out_gone(vault, request.set, named)
         request = msgspec.structs.replace(request, to=kept or request.to)
+        if request.set and not request.dry_run:  # what `before` stops or dumps is for nothing where no host is left
+            choose_staying(vault.deeds, vault.partners(request.to))
+        await runner.run("before")
         result = await BackupJob(vault, request, reporter, Paths(request), gives_way=gives_way).run()
     except asyncio.CancelledError:
         await _tell_failure(runner, "interrupted", within_s=HOOK_PARTING_S)

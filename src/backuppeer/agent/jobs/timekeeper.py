@@ -26,7 +26,7 @@ from backuppeer.agent.home.sets import BackupSet
 from backuppeer.agent.jobs.board import Board
 from backuppeer.agent.jobs.housekeeping import Housekeeping
 from backuppeer.agent.jobs.set_run import run_backup
-from backuppeer.agent.owner.leaving import has_staying
+from backuppeer.agent.owner.leaving import describe_hostless, has_staying
 from backuppeer.agent.owner.set_hosts import read_sets
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import Emit, reporting
@@ -135,10 +135,12 @@ class Timekeeper:
         self._follow_settings()
         now_ms, rows, found = self._vault.clock.now_ms(), [], self._list_last()
         sets = read_sets(self._home)
-        obstacle = self.find_obstacle()
+        obstacle, idle = self.find_obstacle(), describe_hostless(self._vault)
         for name, course in sorted(self._courses.items()):
+            if not course.running_ms:
+                self._catch_up(course, found.get(name, 0), now_ms)
             last_ms = course.last_ms or found.get(name, 0)
-            next_ms = course.start_ms or (next_after_ms(course.schedule, last_ms) if last_ms else now_ms)
+            next_ms = course.start_ms or now_ms
             forgotten = self.housekeeping.forgotten(name)
             late_ms = max(SCHEDULE_LATE_DAYS * _DAY_MS, 3000 * period_s(course.schedule))
             rows.append(
@@ -156,6 +158,7 @@ class Timekeeper:
                     kept_why=forgotten.problem,
                     failures=course.failures,
                     code=course.code,
+                    idle=idle,
                     waiting="" if course.running_ms or course.fit(max(next_ms, now_ms)) > now_ms else obstacle,
                 )
             )
@@ -185,19 +188,25 @@ class Timekeeper:
         if self._was_ahead(course, now_ms):
             course.last_ms = course.start_ms = course.failures = course.failed_ms = 0
         if not course.start_ms:
-            course.last_ms = max(course.last_ms, await asyncio.to_thread(self._find_last, name))
-            course.start_ms = self._draw_start(course, now_ms)
+            self._catch_up(course, await asyncio.to_thread(self._find_last, name), now_ms)
         if course.start_ms <= now_ms and not course.may_begin(now_ms):
             # This machine slept, or others came first: its hours are over.
             course.start_ms = self._draw_start(course, now_ms)
         if course.start_ms > now_ms:
             return False
-        last_ms = await asyncio.to_thread(self._find_last, name)
-        if last_ms > course.last_ms:
-            # Made by hand meanwhile.
-            course.last_ms, course.failures, course.failure, course.failed_ms = last_ms, 0, "", 0
-            course.start_ms = self._draw_start(course, now_ms)
+        self._catch_up(course, await asyncio.to_thread(self._find_last, name), now_ms)
         return course.start_ms <= now_ms
+
+    def _catch_up(self, course: _Course, found_ms: int, now_ms: int) -> None:
+        """Let a backup made by hand count (found_ms: the newest of the set), and draw the next time if none stands.
+
+        A time is drawn once, so that what is told is when it begins. Called by threads as well: either draw will do.
+        """
+        if found_ms > max(course.last_ms, course.failed_ms):
+            course.failures, course.failure, course.failed_ms = 0, "", 0
+            course.last_ms, course.start_ms = found_ms, 0
+        if not course.start_ms:
+            course.start_ms = self._draw_start(course, now_ms)
 
     @staticmethod
     def _was_ahead(course: _Course, now_ms: int) -> bool:

@@ -19,7 +19,7 @@ from backuppeer.limits import NOTIFY_ANSWER_BYTES, NOTIFY_SEND_S
 
 MISSING: Final = (
     "notifications need the Python package apprise, which is not installed",
-    "`pipx inject backup-peer apprise`, or `pip install 'backup-peer[notify]'` where it was installed with pip",
+    "`pipx inject backup-peer apprise`, or `pip install apprise` where backup-peer was installed with pip",
 )
 """What is so, and what helps."""
 _PASSED_ON: Final = frozenset(

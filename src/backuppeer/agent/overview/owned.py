@@ -105,12 +105,17 @@ def find_lacking(vault: Vault, state: State, sets: Sets) -> Iterator[Trouble]:
     keepers = [h for h in vault.complete_hosts() if h not in leaving and vault.standing.bar(h) is None]
     wanted = max((kept.copies for kept in sets.values()), default=1)
     if len(keepers) < wanted:
+        staying = {h for _, h, _ in state.agreements() if h not in leaving and vault.standing.bar(h) is None}
+        finds = "`backup-peer browse` finds another host"
         have = f"only at {len(keepers)} of {wanted} hosts" if keepers else "at no host"
         yield Trouble(
             key="copies",
             stage=str(len(keepers)),
             text=f"the backups are whole {have}",
-            fix="`backup-peer backup` brings hosts up that lack something; `backup-peer browse` finds another",
+            # Of those that end their agreement, and of too few, no backup makes enough.
+            fix=finds
+            if len(staying) < wanted
+            else f"`backup-peer backup` brings hosts up that lack something; {finds}",
             grace_s=_COPIES_GRACE_S,
         )
     for agreement, host, signed in state.agreements():

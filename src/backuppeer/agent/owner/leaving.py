@@ -8,10 +8,11 @@ import shlex
 from collections.abc import Sequence
 
 from backuppeer.agent.home.deeds import Deeds
+from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.peers.partners import Partner
 from backuppeer.clock import format_time
 from backuppeer.control.saving import LeftOut
-from backuppeer.errors import RefusedError
+from backuppeer.errors import NotFoundError, RefusedError
 from backuppeer.ids import AgreementId, format_peer_id
 
 
@@ -31,6 +32,14 @@ def choose_staying(deeds: Deeds, partners: Sequence[Partner]) -> list[Partner]:
             hint=f"{renew} takes that back, `backup-peer browse` shows other hosts",
         )
     return staying
+
+
+def describe_hostless(vault: Vault) -> str:
+    """Return why there is no host that new backups go to; empty: there is one."""
+    try:
+        return "" if has_staying(vault.deeds, vault.partners()) else "you ended the agreements with all your hosts"
+    except NotFoundError:
+        return "no host keeps backups of yours"
 
 
 def prefer_staying(deeds: Deeds, partners: Sequence[Partner]) -> list[Partner]:

@@ -9,8 +9,8 @@ from contextlib import suppress
 import msgspec
 import structlog
 
-from backuppeer.agent.home.config import read_config
-from backuppeer.agent.home.config_writer import write_config
+from backuppeer.agent.home.config import Config, read_config
+from backuppeer.agent.home.config_writer import revise_config
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.sets import BackupSet
 from backuppeer.agent.home.state import State
@@ -48,17 +48,20 @@ def put_in_place(home: Home, state: State, old: PeerId, new: PeerId) -> list[str
         LocalError: the settings can't be changed.
 
     """
-    config = read_config(home)
-    naming = find_naming(config.sets, state, old)
-    if not naming:
-        return []
+    naming = list[str]()
     name = alias_of(state, new) or format_peer_id(new)
-    changed = dict(config.sets)
-    for each in naming:
-        texts = [text for text in changed[each].peers if not _is(state, text, new)]
-        names = dict.fromkeys(name if _is(state, text, old) else text for text in texts)
-        changed[each] = msgspec.structs.replace(changed[each], peers=list(names))
-    write_config(home, msgspec.structs.replace(config, sets=changed))
+
+    def change(config: Config) -> Config:
+        naming.extend(find_naming(config.sets, state, old))
+        changed = dict(config.sets)
+        for each in naming:
+            texts = [text for text in changed[each].peers if not _is(state, text, new)]
+            names = dict.fromkeys(name if _is(state, text, old) else text for text in texts)
+            changed[each] = msgspec.structs.replace(changed[each], peers=list(names))
+        return msgspec.structs.replace(config, sets=changed)
+
+    if find_naming(read_config(home).sets, state, old):  # else nothing is written
+        revise_config(home, change)
     return naming
 
 

@@ -139,8 +139,10 @@ def _judge_host(row: PeerCheck, typed: str) -> _Judgement:
 
 def _warn_host(row: PeerCheck, typed: str, well: str) -> _Judgement | None:
     if row.ends:
-        text = f"{well}; the agreement ends, all is kept until {format_moment(row.ends)}"
-        return State.WARNING, text, f"`backup-peer peers renew {typed}` goes on, else look for another host", 0
+        by = "you end the agreement" if row.ended_by_us else "it ends the agreement"
+        other = f"`backup-peer browse` finds another host, `backup-peer peers replace {typed} OTHER` brings all there"
+        fix = f"`backup-peer peers renew {typed}` takes that back" if row.ended_by_us else other
+        return State.WARNING, f"{well}; {by}, all is kept until {format_moment(row.ends)}", fix, 0
     if row.agreed_bytes and row.used_bytes >= row.agreed_bytes * 95 // 100:
         return State.WARNING, f"{well}; nearly full", f"`backup-peer peers resize {typed} SIZE` asks for more", 0
     if row.room_bytes == 0:

@@ -21,6 +21,10 @@ def judge_schedules(rows: Sequence[ScheduledSet]) -> Iterator[Finding]:
         if row.running:
             text = f"{last}; being backed up since {format_moment(row.running)}"
             yield Finding(link="schedule", name=row.set, state=State.OK, text=text)
+        elif row.idle:
+            text = f"{last}; nothing new is backed up: {escape_line(row.idle)}"
+            fix = "`backup-peer browse` shows who offers space"
+            yield Finding(link="schedule", name=row.set, state=State.WARNING, text=text, fix=fix)
         elif row.failure:
             text = f"{last}; the try at {format_moment(row.failed)} failed: {escape_line(row.failure)}; {following}"
             code = int(ExitCode.INCOMPLETE)
