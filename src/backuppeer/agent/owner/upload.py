@@ -93,7 +93,7 @@ class Upload:
         """Whether packs are new, named by no head yet: not those of a copy, of which heads that stand may name any."""
         self.is_list = False
         """Whether packs are of lists alone, and may take from the reserve of a full host."""
-        self._fault: BaseException | None = None
+        self._fault: Exception | None = None
         self._loop = asyncio.get_running_loop()
         self._repository = repository
         self._targets = [_Target(partner) for partner in partners]
@@ -259,10 +259,9 @@ class Upload:
         except BackupPeerError as exc:
             target.failure = target.failure or exc
             self._herald.over(target.partner.name, is_back=False)
-        except BaseException as exc:
+        except Exception as exc:
             # Nobody looks at this task's end: else a head would be left that names a pack which is nowhere.
-            if not isinstance(exc, asyncio.CancelledError):
-                self._fault = self._fault or exc
+            self._fault = self._fault or exc
             raise
         finally:
             self._buffers.put(buffer)
