@@ -78,7 +78,7 @@ def test_settings_that_can_not_be_read_are_a_note_of_status_as_long_as_they_are_
             Home(home).config.write_text(slip)
             code, out, _ = run(capsys, "status")
             text = " ".join(out.split())
-            assert (code, "note: " in text and "sets.s: not a schedule" in text) == (0, is_noted)
+            assert (code, "note: " in text and "sets.s: schedule: not a schedule" in text) == (0, is_noted)
             assert ("no set is backed up by its schedule" in text) == is_noted
     finally:
         stop_agent(Home(home))

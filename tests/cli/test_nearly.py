@@ -60,3 +60,19 @@ def test_the_longest_value_is_taken_and_one_longer_is_not(capsys):
     longer = run(capsys, "ls", "x" * (TYPED_CHARS + 1))[2]
     assert "too many" not in longest
     assert "SNAPSHOT[:PATH]: 65,537 characters are too many" in longer
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("set", "bandwith.up", "3MB/s"), "did you mean `bandwidth.up`?"),
+        (("get", "bandwith.up"), "did you mean `bandwidth.up`?"),
+        (("set", "sets.default.schedule", "daily"), "sets are changed with `backup-peer config edit"),
+        (("set", "colour", "red"), "`backup-peer config list"),
+    ],
+)
+def test_a_setting_that_there_is_not_proposes_what_was_meant_and_not_all_there_are(capsys, home, words, hint):
+    code, _, err = run(capsys, "config", *words)
+    assert code == 2
+    assert hint in err
+    assert "notify.after" not in err

@@ -14,6 +14,11 @@ from backuppeer.cli.render import escape_line
 from backuppeer.cli.settings import check_values
 
 _URLS = "notify.urls"
+_SET = (
+    "Change one setting; an empty value unsets it.\n\nSpeeds are written 5MB/s, 500kB/s or 40Mbit/s, or unlimited; "
+    "hours 22:00-07:00; times 3d or 12h; lists with commas. `notify.urls -` asks for the addresses. Sets have "
+    "`config edit`."
+)
 _Key = Annotated[str, typer.Argument(metavar="KEY", help=f"Which setting: {', '.join(KEYS)}.")]
 
 
@@ -21,7 +26,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the verb and what may follow it."""
     group = typer.Typer(rich_markup_mode=None)
     group.command(name="get", help="Print one setting.")(get)
-    group.command(name="set", help="Change one setting; an empty value unsets it.")(set_value)
+    group.command(name="set", help=_SET)(set_value)
     group.command(name="edit", help=config_edit.HELP)(config_edit.edit)
     group.command(name="list", help="Print all settings.")(list_values)
     servers.add_to(group)

@@ -85,6 +85,9 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "config set": (
         "config set servers wss://one.example,wss://two.example",
         "config set region EU",
+        "config set bandwidth.up 5MB/s",
+        "config set bandwidth.quiet 22:00-07:00",
+        "config set notify.urls -",
         "config set audits off",
     ),
     "config edit": ("config edit",),

@@ -5,6 +5,7 @@ Knows: which keys there are and what values they take. Must not know: what anybo
 
 import os
 import tomllib
+from difflib import get_close_matches
 from typing import Final, Literal
 
 import msgspec
@@ -192,7 +193,7 @@ def change_config(config: Config, key: str, text: str) -> Config:
 
     """
     if key not in KEYS:
-        raise UserError(f"no setting called {key[:40]!r}", hint=f"settings are: {', '.join(KEYS)}")
+        raise _explain_unknown(key)
     if text and key in _SWITCHES and text not in _SWITCHES[key][:2]:
         either, other, example = _SWITCHES[key]
         raise UserError(f"{key}: {text[:40]!r} is neither {either} nor {other}", hint=f"for example: {example}")
@@ -205,6 +206,15 @@ def change_config(config: Config, key: str, text: str) -> Config:
         names = [] if text == "none" else [part.strip() for part in text.split(",") if part.strip()]
         return msgspec.structs.replace(config, servers=names)
     return msgspec.structs.replace(config, **{key: text})
+
+
+def _explain_unknown(key: str) -> UserError:
+    hint = "`backup-peer config list` shows all settings"
+    if key.partition(".")[0] == "sets":
+        hint = "sets are changed with `backup-peer config edit`, their paths with `backup-peer backup add` and `remove`"
+    elif near := get_close_matches(key[:40], KEYS, n=1):
+        hint = f"did you mean `{near[0]}`? {hint}"
+    return UserError(f"no setting called {key[:40]!r}", hint=hint)
 
 
 def _change_table(config: Config, table: str, name: str, text: str) -> Config:
@@ -229,7 +239,7 @@ def value_of(config: Config, key: str) -> list[str] | str | None:
 
     """
     if key not in KEYS:
-        raise UserError(f"no setting called {key[:40]!r}", hint=f"settings are: {', '.join(KEYS)}")
+        raise _explain_unknown(key)
     table, _, name = key.partition(".")
     if name:
         settings = getattr(config, table)

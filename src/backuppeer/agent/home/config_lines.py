@@ -40,7 +40,8 @@ def _is_named(path: Path, message: str) -> bool:
     return (
         _has(message, whole)
         or _has(message, f"{key} in {table}")
-        or message.startswith((f"{table}: {key}", f"{whole}"))
+        or message.startswith(whole)
+        or any(message.startswith(f"{'.'.join(path[:at])}: {'.'.join(path[at:])}") for at in range(1, len(path)))
     )
 
 

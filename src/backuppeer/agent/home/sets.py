@@ -7,20 +7,21 @@ settings are read, so that a slip of the pen is told at the next command and not
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, TypeVar
 
 import msgspec
 
 from backuppeer.agent.home.hours import parse_hours
 from backuppeer.agent.home.schedule import parse_schedule
 from backuppeer.backup.parents import is_within
-from backuppeer.backup.retention import Policy
+from backuppeer.backup.retention import ALL, Policy
 from backuppeer.backup.roots import normalise_path
 from backuppeer.clock import parse_duration
 from backuppeer.errors import NotFoundError, UserError
 from backuppeer.limits import BACKUP_SETS, SNAPSHOT_PATHS
 
+T = TypeVar("T")
 DEFAULT_SET: Final = "default"
 Command = str | list[str]
 """One line for the shell, or a program and its arguments."""
@@ -114,9 +115,9 @@ class BackupSet(_Part, frozen=True):
         if self.copies < 1:
             raise UserError("copies is below 1", hint="copies = 1 or more: how many hosts are to have each backup")
         if self.schedule:
-            parse_schedule(self.schedule)
+            _name("schedule", parse_schedule, self.schedule)
         if self.window:
-            parse_hours(self.window)
+            _name("window", parse_hours, self.window)
         self._check_retention()
         for command in msgspec.structs.asdict(self.hooks).values():
             if isinstance(command, list) and not (command and command[0]):
@@ -125,12 +126,22 @@ class BackupSet(_Part, frozen=True):
                 )
 
     def _check_retention(self) -> None:
-        try:
-            policy = self.retention.policy()
-            if policy.has_rule:
-                policy.check()
-        except UserError as exc:
-            raise UserError(f"retention: {exc.message}", hint=exc.hint) from exc
+        for name, count in msgspec.structs.asdict(self.retention).items():
+            if isinstance(count, int) and count < ALL:
+                raise UserError(f"retention.{name} is below -1", hint="-1 keeps all, 0 is no rule")
+        if self.retention.within:
+            _name("retention.within", parse_duration, self.retention.within)
+        policy = self.retention.policy()
+        if policy.has_rule:
+            _name("retention", Policy.check, policy)
+
+
+def _name(key: str, check: Callable[[T], object], value: T) -> None:
+    """Have a value checked; what is told of it names its key, by which the line is found."""
+    try:
+        check(value)
+    except UserError as exc:
+        raise UserError(f"{key}: {exc.message}", hint=exc.hint) from exc
 
 
 class SetRow(BackupSet, frozen=True, omit_defaults=False, kw_only=True):

@@ -362,6 +362,6 @@ UNUSED: Final = Kind("5%", check_unused)
 SUBSET: Final = Kind("5%", check_subset)
 SETTING: Final = Kind("EU", check_anything, may_be_empty=True)
 """What a value of which setting may be, `config set` knows."""
-KEY: Final = Kind("servers", check_key)
+KEY: Final = Kind("region", check_key)
 SHELL: Final = Kind("bash", check_anything, may_be_empty=True)
 """Behind `--at` they are any words."""

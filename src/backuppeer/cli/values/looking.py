@@ -56,6 +56,8 @@ class Look:
         shown = f"`{self.show(param)}`" if param.param_type_name == "option" else f"`{self._call}`"
         if name not in message:
             message = f"{name} {message}" if message.startswith("is ") else f"{name}: {message}"
+        if hint.startswith("did you mean"):  # it says what to type already
+            return UserError(message, hint=hint)
         return UserError(message, hint=f"for example: {shown}{f'; {hint}' if hint else ''}")
 
     def show(self, param: Any) -> str:
