@@ -5,7 +5,7 @@ serves it: chains of ten years over a million GiB, co-signed, since both ends ar
 """
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from statistics import fmean
 from typing import Final
@@ -13,11 +13,14 @@ from typing import Final
 from backuppeer.trust.clusters import Trace, find_clusters, pick_apart
 from backuppeer.trust.flow import Chart
 from backuppeer.trust.hearsay import Heard, Place, Word, add_hearsay, chart_words, hear_over
-from backuppeer.trust.score import DayEvidence, Evidence, score_host, sum_days
+from backuppeer.trust.score import DayEvidence, Evidence, Fault, score_host, sum_days
+from simulation.courses import OURS
 from simulation.forgeries import count_accepted
+from simulation.hosts import label
 from simulation.peers import WINDOWS, Kind, make_presence
-from simulation.schemes import pool
-from simulation.world import World
+from simulation.relation import Day
+from simulation.schemes import SCHEMES, pool
+from simulation.world import World, meet
 
 Metrics = dict[str, float]
 Name = int | str
@@ -25,6 +28,7 @@ EDGES: Final = (0, 1, 5, 20)
 CROWDS: Final = (100, 10_000)
 FIRST_LOOK: Final = 35
 """The first receipts are there."""
+YEAR: Final = 365
 LONG_DAYS: Final = 3650.0
 MUCH_GIB: Final = 1e6
 FORGERIES: Final = 500
@@ -33,6 +37,16 @@ SLANDERERS: Final = 100
 SLANDER_EDGES: Final = 20
 LINKS: Final = 3
 """Of each Sybil to others: more only splits what comes in."""
+
+
+_PRAISED: Final = Day(WINDOWS, WINDOWS, audited=True)
+_SLANDERED: Final = Day(WINDOWS, 0, audited=False, fault=Fault.PROVEN_LOSS, lost=1.0)
+"""A year of such days is what others' schemes are told: the best, and the worst, that can be said."""
+
+
+def rate(scheme: str, day: Day) -> float:
+    """Return the score after a year of such days, as one of others' schemes gives it."""
+    return SCHEMES[scheme]([day] * YEAR)[-1]
 
 
 def make_claims(target: Name) -> list[Word[Name]]:
@@ -75,10 +89,21 @@ def run_ring(world: World) -> Metrics:
     small, large = CROWDS
     apart = (abs(totals[small, e] - totals[large, e]) / max(totals[small, e], 1e-9) for e in EDGES if e)
     found["what size changes"] = max(apart)
-    # Whoever asks everybody believes the many: each of the crowd is rated 1 by the rest of it.
-    for scheme in ("mean", "storj", "earlier"):
-        found[f"{scheme}: highest score, {large:,} ids, 0 edges"] = pool([1.0] * LINKS)
+    for crowd in CROWDS:
+        for scheme in SCHEMES:
+            rated = _rate_ring(crowd, scheme)
+            found[f"{scheme}: highest score, {crowd:,} ids, 0 edges"] = max(rated)
+            found[f"{scheme}: at .5 or more, less edges, {crowd:,} ids, 0 edges"] = float(sum(x >= 0.5 for x in rated))
     return found
+
+
+def _rate_ring(crowd: int, scheme: str) -> list[float]:
+    """Return what whoever asks everybody thinks of each of a crowd that the rest of it rates: words like any other."""
+    ratings: dict[Name, list[float]] = {}
+    praise = rate(scheme, _PRAISED)
+    for word in make_crowd(crowd, 0):
+        ratings.setdefault(word.host, []).append(praise)
+    return [pool(each) for each in ratings.values()]
 
 
 def _days(world: World, crowd: int) -> Iterable[int]:
@@ -108,7 +133,8 @@ def run_slander(world: World) -> Metrics:
     """Measure how far claims of a hundred slanderers, twenty of them stored with, pull down honest hosts."""
     chance = random.Random(f"slander {world.viewers}")
     heard_drop = own_drop = 0.0
-    mean_drops = []
+    praise, blame = ({scheme: rate(scheme, day) for scheme in SCHEMES} for day in (_PRAISED, _SLANDERED))
+    others = dict.fromkeys(SCHEMES, 0.0)
     for day in range(63, world.size.days, 56):
         words: list[Word[Name]] = [*world.words(day), *make_edges(world, SLANDER_EDGES, day)]
         calm = chart_words(words)
@@ -116,7 +142,9 @@ def run_slander(world: World) -> Metrics:
             target = bond.host
             claims = make_claims(target)
             raters = sum(other.host == target for other in world.bonds)
-            mean_drops.append(1 - raters / (raters + len(claims)))
+            for scheme in SCHEMES:
+                calm_ratings, blames = [praise[scheme]] * raters, [blame[scheme]] * len(claims)
+                others[scheme] = max(others[scheme], pool(calm_ratings) - pool(calm_ratings + blames))
             for viewer in {bond.owner, chance.choice(world.viewers)}:
                 own = world.of.get((viewer, target))
                 drop = _drop(world, (viewer, target), calm, chart_words([*words, *claims]))
@@ -130,7 +158,7 @@ def run_slander(world: World) -> Metrics:
         "true proofs refused": float(refused),
         "most a score drops, by hearsay": heard_drop,
         "most a score drops, first hand": own_drop,
-        "mean: most a score drops, by hearsay": max(mean_drops, default=0.0),
+        **{f"{scheme}: most a score drops, by hearsay": drop for scheme, drop in others.items()},
     }
 
 
@@ -156,23 +184,38 @@ def run_one_disk(world: World) -> Metrics:
     often = _choose_apart(world, chance, make_presence(chance, Kind.LAPTOP, days, share=0.8))
     hardly = _choose_apart(world, chance, make_presence(chance, Kind.BOX, days))
     return {
-        "owners with both copies on it": often[0],
-        "mean: owners with both copies on it": often[1],
-        "owners with both copies on it, when it is hardly ever down": hardly[0],
+        **{label("owners with both copies on it", scheme): share for scheme, share in often.items()},
+        **{
+            label("owners with both copies on it, when it is hardly ever down", scheme): share
+            for scheme, share in hardly.items()
+        },
     }
 
 
-def _choose_apart(world: World, chance: random.Random, disk: list[int]) -> tuple[float, float]:
-    """Return the share of viewers with two copies on the disk: chosen by clusters, and chosen blindly."""
+def _choose_apart(world: World, chance: random.Random, disk: list[int]) -> dict[str, float]:
+    """Return the share of viewers with two copies on the disk: chosen by clusters, and by scores of others alone."""
     others = [peer for peer in world.peers if peer.kind is not Kind.OFFICE][: 2 * COLLUDERS]
     ups = [disk] * COLLUDERS + [peer.up[: len(disk)] for peer in others]
-    blind, caught = [], []
+    caught: dict[str, list[bool]] = {scheme: [] for scheme in (OURS, *SCHEMES)}
     for mask in [_see(chance, len(disk)) for _ in world.viewers]:
         clusters = find_clusters([Trace(up=_join(up) & mask, seen=mask) for up in ups])
         ranked = chance.sample(range(len(ups)), len(ups))
-        caught.append(sum(host < COLLUDERS for host in pick_apart(ranked, clusters, 2)) > 1)
-        blind.append(sum(host < COLLUDERS for host in ranked[:2]) > 1)
-    return fmean(caught), fmean(blind)
+        caught[OURS].append(_is_doubled(pick_apart(ranked, clusters, 2)))
+        seen = [[meet(_cut(mask, day), up[day]) for day in range(len(disk))] for up in ups]
+        for scheme, score in SCHEMES.items():
+            least = {host: -score(days)[-1] for host, days in enumerate(seen)}
+            # Whom a scheme scores alike it takes by chance: the sort keeps the order of the draw.
+            caught[scheme].append(_is_doubled(sorted(ranked, key=least.__getitem__)[:2]))
+    return {scheme: fmean(found) for scheme, found in caught.items()}
+
+
+def _is_doubled(hosts: Sequence[int]) -> bool:
+    return sum(host < COLLUDERS for host in hosts) > 1
+
+
+def _cut(mask: int, day: int) -> int:
+    """Return the windows of one day."""
+    return mask >> (day * WINDOWS) & ((1 << WINDOWS) - 1)
 
 
 def _see(chance: random.Random, days: int) -> int:

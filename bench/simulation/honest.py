@@ -26,7 +26,7 @@ def run_honest(world: World) -> Metrics:
     by_host = _group(world.bonds)
     found["hosts at .5 by day 45"] = fmean(_host_day(bonds, 0.5) <= 45 for bonds in by_host)
     large = _group(bond for bond in world.bonds if world.peers[bond.owner].wants >= 10)
-    found["day at which a host of 10 GiB or more is at .8"] = float(median(_host_day(bonds, 0.8) for bonds in large))
+    found["day at which the median host of ≥ 10 GiB is at .8"] = float(median(_host_day(bonds, 0.8) for bonds in large))
     after = [trust for bond in world.bonds for trust in bond.trusts[GRACE_DAYS:]]
     found["days wrongly below .2 after day 30"] = fmean(trust < 0.2 for trust in after) if after else 0.0
     found |= _listen(world)

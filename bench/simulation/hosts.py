@@ -86,9 +86,8 @@ def run_whitewash(world: World) -> Metrics:
     found: Metrics = {"exposure of the new name, GiB": max(course.stored[0] for course in new)}
     for scheme in NAMES:
         fresh = _newcomer(scheme)
-        after = GOOD_DAYS + REPAIR_DAYS
         found[label("most gained by a new name", scheme)] = max(
-            fresh - course.scores[scheme][day] for course in old for day in range(after, len(course.days))
+            fresh - course.scores[scheme][day] for course in old for day in range(GOOD_DAYS, len(course.days))
         )
     found["days until a new name is worth more"] = float(min(_days_until_ahead(o, n) for o, n in _pairs(old, new)))
     return found

@@ -11,7 +11,7 @@ from typing import Final
 
 from backuppeer.limits import AUDIT_CYCLE_DAYS, GIB, PACK_TARGET_BYTES
 from backuppeer.shares.sampling import count_uniform
-from backuppeer.trust.conduct import Act, Conduct, Seen, find_bar, stand, sum_up
+from backuppeer.trust.conduct import Act, Conduct, Seen, add_told, find_bar, stand, sum_up
 from backuppeer.trust.exposure import cap_bytes
 from backuppeer.trust.hearsay import Heard, add_hearsay
 from backuppeer.trust.relapse import has_relapsed
@@ -151,7 +151,8 @@ class Relation:
         else:
             self.verified *= 1 - 1 / _MONTH
         if day.is_mended and self.conduct.failed_ms:
-            self.stored += self.lost_gib
+            # Who is not barred got some of it again by backups meanwhile.
+            self.stored = max(self.stored, min(self.wants, self.stored + self.lost_gib))
             self.lost_gib = 0.0
             self._note(Act.HEALED, number)
 
@@ -164,8 +165,10 @@ class Relation:
         self.stored -= lost
         self.verified *= 1 - day.lost
         self.lost_gib += lost
-        if lost:
-            self._note(Act.FAILED if day.fault is Fault.REPORTED_LOSS else Act.LOST, number, int(self.lost_gib * GIB))
+        if lost and day.fault is Fault.REPORTED_LOSS:
+            self._note(Act.TOLD, number, add_told(self.conduct, int(lost * GIB)))
+        elif lost:
+            self._note(Act.LOST, number, int(self.lost_gib * GIB))
 
     def _note(self, act: Act, number: int, size_bytes: int = 0) -> None:
         self._acts.append(Seen(act, number * _DAY_MS, size_bytes))

@@ -37,6 +37,7 @@ Metrics = dict[str, float]
 VIEWERS: Final = 20
 CON_DAY: Final = 180
 LAZY_DAY: Final = 60
+MONTH: Final = 30
 DROPPED: Final = 0.05
 NEW_NAME: Final = "a new name"
 ALONE: Final = "one left alone,"
@@ -104,7 +105,12 @@ def trace_lazy(world: World) -> Metrics:
         packs = max(1.0, relation.stored * GIB / PACK_TARGET_BYTES)
         return replace(day, audited=False, fault=Fault.PROVEN_LOSS, lost=1 / packs)
 
-    return _draw_courses(run_courses(world, Guise(owners=VIEWERS), script))
+    found = _draw_courses(run_courses(world, Guise(owners=VIEWERS), script))
+    last = min(LAZY_DAY + MONTH, world.size.days) - 1
+    return found | {
+        label(f"score a month after dropping {DROPPED:.0%}", name): found[label(_name(last, ""), name)]
+        for name in NAMES
+    }
 
 
 def trace_long_con(world: World) -> Metrics:

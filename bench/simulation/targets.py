@@ -69,7 +69,7 @@ def _ring() -> list[Target]:
 
 TARGETS: Final = (
     Target("honest", "hosts at .5 by day 45", 0.95, is_most=False, gather=fmean, worlds=WORLDS),
-    Target("honest", "day at which a host of 10 GiB or more is at .8", 120, gather=median),
+    Target("honest", "day at which the median host of ≥ 10 GiB is at .8", 120, gather=median),
     Target("honest", "days wrongly below .2 after day 30", 0.01, gather=fmean),
     *(
         Target("lazy", f"{dropped:.0%} of {gib} GiB found in {days} d", 0.99, is_most=False, gather=min)

@@ -5,13 +5,13 @@ import sys
 
 import msgspec
 import pytest
+from court import STORED, Court
 
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.limits import PROOF_BYTES
 from backuppeer.proof.charges import Rebuttal, pack_charge, pack_rebuttal
 from cli.rows import run
 from cli.terminal import check_output
-from proof.court import STORED, Court
 
 COURT = Court()
 CHARGES = COURT.charges()

@@ -70,6 +70,15 @@ def test_status_says_what_ran_and_runs_next_what_was_forgotten_and_what_stays_an
     assert "bandwidth capped at 2 MB/s up, 500 kB/s down for those you keep until" in text
 
 
+def test_a_reason_that_says_what_to_do_is_told_without_another_way(shown):
+    why = "snapshot 61628921 is to come: all stay. `backup-peer forget 61628921` lets go of that one"
+    row = msgspec.structs.replace(STAYS, kept_why=why)
+    text = " ".join(" ".join(shown(msgspec.structs.replace(STATUS, scheduled=[row]))).split())
+    assert "! old snapshots: snapshot 61628921 is to come: all stay. `backup-peer forget 61628921" in text
+    assert "lets go of that one" in text
+    assert "forget --set" not in text
+
+
 def test_a_prune_that_failed_is_told_with_when_and_why(shown):
     failed = Pruned(failed="2026-11-29T02:06:00Z", failure="nothing was pruned: alice is away")
     text = " ".join(" ".join(shown(msgspec.structs.replace(STATUS, pruned=failed))).split())

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import socket
+import sqlite3
 import time
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -81,6 +83,18 @@ def test_without_an_agent_the_rest_is_looked_at_and_that_is_said(capsys, identit
     assert (told["agent"]["state"], told["server"]["state"]) == ("unseen", "ok")
     assert "`backup-peer agent start`" in told["agent"]["fix"]
     assert "peer" not in told
+
+
+@pytest.mark.parametrize("name", ["state.db", "evidence.db", "receipts.db", "repository/proven.db"])
+def test_a_home_of_a_newer_version_is_a_broken_link_and_no_start_is_proposed(capsys, identity, name):
+    with closing(sqlite3.connect(identity / name)) as database:
+        database.execute("PRAGMA user_version=99")
+    code, lines = ask(capsys, "doctor", "--server", "")
+    told = by_link(lines)["agent"]
+    assert (code, told["state"], name in told["text"], "newer version" in told["text"]) == (15, "broken", True, True)
+    assert "install the newer" in told["fix"]
+    (identity / name).write_bytes(b"no database")
+    assert ask(capsys, "doctor", "--server", "")[0] == 3, "damage is told when the agent starts"
 
 
 def test_with_no_home_at_all_the_way_to_one_is_told(capsys, tmp_path, monkeypatch):

@@ -65,7 +65,7 @@ def test_jobs_shows_how_far_each_is_and_how_it_goes_on(agent, capsys):
     assert "\x1b" not in shown
     assert "✗  backup of set photos: ended with 13" in shown
     assert "job 2: alice is full" in shown
-    assert "·  backup of set photos: interrupted" in shown
+    assert "·  backup of set photos: cancelled by a person" in shown
     assert "✓  restore of latest to /t, 5 MB" in shown
 
 
@@ -92,8 +92,32 @@ def test_pause_says_what_holds_and_how_it_goes_on(agent, capsys, words, asked):
     assert dummy.requests[-1][1].job == asked
     shown = told.out
     assert "paused job 4 (backup of set photos) at 43 %: it reads and sends nothing" in shown
-    assert "`backup-peer resume 4` goes on where it is" in shown
+    assert "`backup-peer resume 4` goes on where it is; what was sent is kept" in shown
     assert "it stays paused when its terminal is closed, and ends with the agent" in shown
+
+
+def test_of_a_paused_restore_nothing_is_said_of_sending(agent, capsys):
+    agent({"jobs/pause": given(structs.replace(PAUSED, kind="restore", of="latest to /t"))})
+    told = say(capsys, "pause")
+    assert "goes on where it is; what is done stays" in told.out
+    assert "sent is kept" not in told.out
+
+
+def test_of_a_backup_that_is_all_read_it_is_said_how_much_was_sent(agent, capsys):
+    agent({"jobs": given([structs.replace(RUNNING, bytes=1000, sent_bytes=12_000_000, left_s=None)])})
+    shown = say(capsys, "jobs").out
+    assert "100 %" not in shown
+    assert "12 MB sent" in shown
+
+
+def test_one_that_was_broken_off_is_called_interrupted(agent, capsys):
+    agent({"jobs": given([structs.replace(LEFT, message="backup was interrupted")])})
+    assert "·  backup of set photos: interrupted" in say(capsys, "jobs").out
+
+
+def test_the_help_of_jobs_names_attach(capsys):
+    _, out, _ = run(capsys, "jobs", "--help")
+    assert out.count("jobs attach 3") == 2
 
 
 def test_of_a_scheduled_set_it_is_said_what_a_restart_does(agent, capsys):

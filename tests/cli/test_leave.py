@@ -182,6 +182,27 @@ def test_a_deletion_that_was_stopped_goes_on_without_a_question(capsys, home):
     assert run(capsys, "leave", "--purge")[0] == 10
 
 
+def test_a_deletion_that_goes_on_looks_again_and_lets_go_of_a_mark_that_is_older_than_the_data(capsys, home):
+    packs = home / "store" / "agreements" / ("a" * 32) / "packs" / "00"
+    packs.mkdir(parents=True)
+    (packs / ("0" * 64)).write_bytes(b"another's")
+    (home / "store" / "backup-peer-store").touch()
+    (home / "leaving").touch()
+    code, _, err = run(capsys, "leave", "--purge", "--yes")
+    assert (code, "1 agreement in" in err, "its keys are gone" in err) == (13, True, True)
+    assert (next(packs.iterdir()).exists(), (home / "leaving").exists()) == (True, False)
+
+
+def test_of_much_that_stays_the_first_names_are_shown_and_all_with_json(capsys, home):
+    (home / "leaving").touch()
+    for number in range(20):
+        (home / f"photo {number:02}.jpg").touch()
+    code, out, _ = run(capsys, "leave", "--purge")
+    assert (code, "photo 07.jpg and 12 more" in " ".join(out.split()), "photo 08" in out) == (0, True, False)
+    (home / "leaving").touch()
+    assert len(ask(capsys, "leave", "--purge")[1][-1]["remaining"]) == 20
+
+
 def test_leaving_fits_80_columns_whatever_peers_are_called(capsys, agent, terminal, monkeypatch, service):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NO_COLOR", "1")

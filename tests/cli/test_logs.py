@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -71,6 +72,23 @@ def test_people_read_local_times_and_nothing_is_painted_by_a_peer(capsys, log):
     assert first[:16] == datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
     assert ("session ended  peer=\\u001b[31mevil" in first, "\x1b" in out) == (True, False)
     assert further == ["    Traceback:", "      boom"]
+
+
+@pytest.mark.parametrize("year", ["0001-01-01T00:00:00", "9999-12-31T23:59:59"])
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_a_line_of_a_time_that_can_not_be_is_shown_as_it_stands(capsys, log, monkeypatch, zone, year):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    log.write_text(json.dumps({"event": "odd", "level": "info", "timestamp": f"{year}+00:00"}) + "\n")
+    code, out, _ = run(capsys, "logs")
+    monkeypatch.undo()
+    time.tzset()
+    assert (code, "odd" in out) == (0, True)
+
+
+def test_a_line_of_deep_brackets_is_passed_over(capsys, log):
+    log.write_text('{"a":' + "[" * 100_000 + "\n" + line("behind it"))
+    assert events(run(capsys, "logs", "--json")[1]) == ["behind it"]
 
 
 def test_where_nothing_was_written_that_is_said(capsys, home):

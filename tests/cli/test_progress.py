@@ -83,6 +83,24 @@ def test_without_total_nothing_is_claimed():
     assert "1,234 files" in line
 
 
+def test_when_all_is_read_what_was_sent_is_told_and_how_fast_that_goes():
+    pace = Pace()
+    for second in range(3):
+        pace.add(at(second, 105 * 10**6, 105 * 10**6, sent_bytes=12 * 10**6, traffic_bytes=second * 628_000))
+    now = at(2, 105 * 10**6, 105 * 10**6, sent_bytes=12 * 10**6, traffic_bytes=2 * 628_000)
+    assert describe_progress(now, pace, 79) == "backup  all of 105 MB read, sending: 12 MB sent · 628 kB/s"
+    assert "12 MB sent" in describe_progress(now, pace, 55)
+    assert "100 %" in describe_progress(at(2, 10, 10), pace, 79), "nothing is sent of a restore"
+
+
+def test_while_a_pack_is_on_its_way_it_is_told_how_fast_it_comes():
+    pace = Pace()
+    for second in range(3):
+        pace.add(at(second, 0, 10**8, traffic_bytes=second * 628_000))
+    line = describe_progress(at(2, 0, 10**8, traffic_bytes=2 * 628_000), pace, 79)
+    assert line.endswith("0 B of 100 MB · 628 kB/s")
+
+
 def test_what_is_counted_is_called_by_its_name():
     asking = Progress(phase="asking hosts", unit="host", files=1, files_total=2, current="waiting for bp1x")
     assert describe_progress(asking, Pace(), 100) == "asking hosts  1 of 2 hosts · waiting for bp1x"
@@ -279,6 +297,22 @@ def test_a_spinner_tells_how_long_it_has_waited_and_never_cuts_how_to_end_it():
     spinner.show("working")
     spinner.show("waiting", timed=True)
     assert err.getvalue().endswith(" waiting"), "a new one"
+
+
+@pytest.mark.parametrize("columns", ["80", "40"])
+def test_a_pause_leaves_a_line_that_can_be_pasted_and_one_that_says_paused(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    err, now = FakeTerminal(), [0.0]
+    it = screen(err)
+    it.home = "--home /tmp/a"
+    spinner = Spinner(it, now=lambda: now[0])
+    view = View(it, spinner=spinner, leaving="Ctrl-C stops, restored files stay")
+    tell(view, "paused", "paused; `backup-peer resume 9` goes on")
+    assert "`backup-peer resume 9 --home /tmp/a`" in err.getvalue()
+    now[0] = 11.0
+    spinner._draw()
+    shown = err.getvalue().rpartition("\r\x1b[K")[2][2:]
+    assert shown == "paused · 11 s" + (" (Ctrl-C stops, restored files stay)" if columns == "80" else "")
 
 
 AWAY = "alice is offline since 14:02"

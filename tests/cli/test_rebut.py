@@ -1,6 +1,7 @@
 """`audit rebut`: what it asks the agent for, which answer it takes, what it writes."""
 
 import pytest
+from court import OTHER_PACK, STORED, Court
 
 from backuppeer.control.rebutting import KeptRemoval
 from backuppeer.proof.charges import ShownRemoval, pack_charge, unpack_charge, unpack_rebuttal
@@ -8,7 +9,6 @@ from backuppeer.proof.misbehaviour import judge
 from backuppeer.proof.removals import PackWithdraw
 from cli.rows import run
 from cli.terminal import check_output
-from proof.court import OTHER_PACK, STORED, Court
 
 COURT = Court()
 

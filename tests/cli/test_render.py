@@ -13,6 +13,7 @@ from backuppeer.cli.render import (
     format_moment,
     format_until,
     name_peer,
+    strip_color,
     wrap_line,
 )
 
@@ -163,3 +164,13 @@ def test_where_it_fits_a_reason_has_its_column(capsys):
     header, row = draw_table(REASONED, rows, width=120, color=False).splitlines()
     assert header.endswith("because")
     assert row.endswith(LONG)
+
+
+@pytest.mark.parametrize("width", [80, 30])
+def test_colours_take_no_room_in_a_table(width):
+    columns = [Column("n", keep=True), Column("mark", keep=True), Column("what")]
+    plain = [["1", "·", "cancelled"], ["2", "✓", "a backup of many and long words"]]
+    colored = [plain[0], ["2", "\x1b[32m✓\x1b[0m", "\x1b[1ma backup of many and long words\x1b[0m"]]
+    drawn = draw_table(columns, colored, width=width, color=False)
+    assert strip_color(drawn) == draw_table(columns, plain, width=width, color=False)
+    assert "\x1b[32m✓\x1b[0m" in drawn

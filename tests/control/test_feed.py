@@ -138,7 +138,7 @@ def test_a_source_that_fails_fails_the_work_with_its_words(place):
     assert isinstance(reader.failure, LocalError)
 
 
-def test_an_agent_that_stops_ends_the_reader_and_tells_the_command(place):
+def test_an_agent_that_stops_ends_the_reader_and_tells_the_command(place, caplog):
     reader = Reader()
     begun, stop = threading.Event(), threading.Event()
 
@@ -165,6 +165,7 @@ def test_an_agent_that_stops_ends_the_reader_and_tells_the_command(place):
         work.join(10)
         stop.set()
     assert [error.message for error in failures] == ["the agent was stopped"]
+    assert "Exception in ASGI application" not in caplog.text
 
 
 def exchange(place, body, *, end=True):

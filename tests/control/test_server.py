@@ -6,6 +6,7 @@ import threading
 
 import msgspec
 import pytest
+from starlette.requests import Request as HttpRequest
 from structlog.testing import capture_logs
 
 from backuppeer import __version__
@@ -24,7 +25,7 @@ from backuppeer.control.events import ErrorFile, Event, Progress
 from backuppeer.control.openapi import build_openapi
 from backuppeer.control.routes import ROUTES
 from backuppeer.control.saving import BackupRequest, BackupResult
-from backuppeer.control.server import EVENT_QUEUE, build_app
+from backuppeer.control.server import EVENT_QUEUE, _read_body, build_app
 from backuppeer.control.sessions import DisconnectRequest
 from backuppeer.control.stopping import StopResult
 from backuppeer.errors import (
@@ -205,6 +206,16 @@ def test_a_chunked_body_over_the_cap_is_refused_without_reading_it_all(place):
             pass  # closed on us in the middle of it: as good
         connection.close()
         assert dummy.requests == []
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_fault_of_the_program():
+    told = [{"type": "http.request", "body": b'{"peer"', "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive():
+        return told.pop(0)
+
+    with pytest.raises(UserError, match="broke off"):
+        asyncio.run(_read_body(HttpRequest({"type": "http"}, receive)))
 
 
 def test_the_client_refuses_a_request_over_the_cap_by_itself(place):

@@ -69,7 +69,7 @@ def test_a_month_of_audits_finds_a_pack_that_a_host_deleted_and_convicts_it(worl
     pair.owner.do("backup", str(tree), str(world.path / "more"))
     drilled = pair.owner.do("audit", "--drill").last
     assert (drilled["files"], drilled["hosts"][0]["failed"]) == (21, 0)
-    assert not list(pair.owner.path.glob("drill-*"))
+    assert not list(pair.owner.path.glob("backup-peer-drill-*"))
     pair.owner.do("restore", "latest", "--target", str(world.path / "out"))
     assert describe_tree(below(world.path / "out", tree)) == describe_tree(tree)
     let_days_pass(pair.owner, CYCLES_DAYS)
@@ -117,11 +117,11 @@ def test_a_drill_or_audit_that_is_interrupted_or_killed_leaves_nothing_in_the_cl
             assert running.wait().code == 130
     finally:
         os.kill(host, signal.SIGCONT)
-    left = pair.owner.path / "drill-killed"
+    left = pair.owner.path / "backup-peer-drill-killed00"
     left.mkdir()
     (left / "plain").write_text("of a drill that was killed")
     pair.owner.do("agent", "stop")
     pair.owner.do("status")
     wait_until(lambda: not left.exists(), "the start of the agent to remove what a drill left")
     assert pair.owner.do("audit", "--drill").last["files"] == 2
-    assert not list(pair.owner.path.glob("drill-*"))
+    assert not list(pair.owner.path.glob("backup-peer-drill-*"))

@@ -7,6 +7,7 @@ import os
 import socket
 
 import msgspec
+from court import Court
 
 from backuppeer.agent.home.keyring import HomeKeys
 from backuppeer.agent.recovery.inboxes import check_note
@@ -54,7 +55,6 @@ from backuppeer.signaling import card, invite, knock, listing, messages, namepla
 from backuppeer.wire.codec import FrameReader, UnknownMessage, decode, encode
 from backuppeer.wire.handshake import STREAM_OPENER, Handshake, TransportEnds
 from backuppeer.wire.session import ControlStream, RequestStream, Speaker
-from proof.court import Court
 
 NOW_MS = 1_795_000_000_000
 KEY = SigningKey.from_seed(b"k" * 32)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import zstandard
+from court import LIE
 
 from agent.repute.shelved import receipt, vouch
 from backuppeer.backup.likeness import take_look
@@ -57,7 +58,6 @@ from backuppeer.wire.codec import encode
 from fuzz.in_flight import ASKED, COURT, ENVELOPE, KEY, KINDS, NOW_MS, OTHER, TRUE_CHARGES
 from fuzz.targets import TARGETS
 from host.host_world import World
-from proof.court import LIE
 from repo.building import KEYS, close_pack, entry, keys_for, make_snapshot
 from signaling.kit import Host
 

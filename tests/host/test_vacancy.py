@@ -36,6 +36,11 @@ def test_one_that_runs_and_one_with_a_pack_left_both_count(store):
     assert count_running(store) == 2
 
 
+def test_an_empty_folder_holds_nothing_of_others(store):
+    (store / "agreements" / ("a" * 32)).mkdir()
+    assert count_running(store) == 0
+
+
 def test_a_store_that_is_not_there_is_never_taken_for_empty(store, tmp_path):
     with pytest.raises(StoreUnavailable):
         count_running(tmp_path / "unplugged")

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from blake3 import blake3
+from court import LIE, OTHER_PACK, STORED, Court, show
 from hypothesis import given
 from hypothesis import strategies as st
 from parties import ID
@@ -28,7 +29,6 @@ from backuppeer.proof.audits import (
 from backuppeer.proof.custody import Standing
 from backuppeer.proof.merkle import find_path, hash_leaves, stored_id_of_leaves
 from backuppeer.proof.statements import ZERO_HASH, open_statement
-from proof.court import LIE, OTHER_PACK, STORED, Court, show
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "audits.json").read_text())
 COURT = Court()

@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from court import STORED, Court
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +29,6 @@ from backuppeer.proof.charges import (
     unpack_charge,
     unpack_rebuttal,
 )
-from proof.court import STORED, Court
 
 COURT = Court()
 CHARGES = COURT.charges()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from court import Court
 from parties import ID, NOW_MS
 
 from backuppeer.crypto.identity import SigningKey
@@ -25,7 +26,6 @@ from backuppeer.proof.custody import (
     sign_loss,
 )
 from backuppeer.proof.statements import ZERO_HASH, HeadReceipt, open_statement, sign_statement, statement_hash
-from proof.court import Court
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "audits.json").read_text())
 COURT = Court()

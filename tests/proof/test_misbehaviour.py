@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import msgspec
 import pytest
+from court import DAY_MS, LIE, OTHER_PACK, PACK, STORED, Court, show
 from hypothesis import given
 from hypothesis import strategies as st
 from parties import NOW_MS, TERM_S
@@ -20,7 +21,6 @@ from backuppeer.proof.notices import sign_notice
 from backuppeer.proof.removals import PackDelete, PackRevive, PackWithdraw
 from backuppeer.proof.statements import sign_statement, statement_hash
 from backuppeer.proof.waivers import EndWaiver
-from proof.court import DAY_MS, LIE, OTHER_PACK, PACK, STORED, Court, show
 
 COURT = Court()
 CHARGES = COURT.charges()

@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from court import DAY_MS, OTHER_PACK, STORED, Court
 from hypothesis import given
 from hypothesis import strategies as st
 from parties import NOW_MS
@@ -25,7 +26,6 @@ from backuppeer.proof.revisions import (
 )
 from backuppeer.proof.statements import Agreement, peek_statement, sign_statement, statement_hash
 from backuppeer.proof.succession import HOST_AUTHORITY, IN_REVISION, Succession, check_heir, open_succession
-from proof.court import DAY_MS, OTHER_PACK, STORED, Court
 from proof.test_revisions import FIRST, HOST, OWNER
 
 AUTHORITY, HOSTS_AUTHORITY, HEIR, STRANGER = (SigningKey.from_seed(seed * 32) for seed in (b"a", b"b", b"n", b"s"))

@@ -12,6 +12,7 @@ from backuppeer.trust.conduct import (
     Bar,
     Conduct,
     Seen,
+    add_told,
     advise,
     describe_caps,
     find_bar,
@@ -20,7 +21,7 @@ from backuppeer.trust.conduct import (
     stand,
     sum_up,
 )
-from backuppeer.trust.score import Evidence, score_host
+from backuppeer.trust.score import Evidence, find_caps, score_host
 
 DAY_MS = 1000 * DAY_S
 NOW_MS = 400 * DAY_MS
@@ -28,7 +29,9 @@ GIB = 1 << 30
 
 
 def after(*acts, now_ms=NOW_MS, lost_bytes=GIB):
-    seen = [Seen(act, NOW_MS + number, lost_bytes if act is Act.LOST else 0) for number, act in enumerate(acts)]
+    seen = [
+        Seen(act, NOW_MS + number, lost_bytes if act in {Act.LOST, Act.TOLD} else 0) for number, act in enumerate(acts)
+    ]
     return sum_up(seen, now_ms=now_ms)
 
 
@@ -56,6 +59,11 @@ def bar_of(conduct, *, held_bytes=9 * GIB):
         ((Act.LIED, Act.FORGIVEN), None, False),
         ((Act.FORGIVEN, Act.LIED), Bar.LIED, True),
         ((Act.LOST, Act.FORGIVEN, Act.LOST), Bar.LOST, True),
+        ((Act.TOLD,), None, True),
+        ((Act.TOLD, Act.HEALED), None, True),
+        ((Act.TOLD, Act.HEALED, Act.CLEARED), None, False),
+        ((Act.TOLD, Act.FORGIVEN), None, False),
+        ((Act.TOLD, Act.LOST), Bar.LOST, True),
     ],
 )
 def test_what_stands_ends_by_healing_and_an_audit_or_by_a_person_and_by_nothing_else(acts, bar, is_capped):
@@ -82,6 +90,36 @@ def test_the_same_loss_found_a_hundred_times_is_one_loss():
     assert bar_of(after(*[Act.LOST] * 100), held_bytes=99 * GIB) is None
 
 
+@pytest.mark.parametrize(
+    ("acts", "held_bytes", "said"),
+    [
+        ((Act.TOLD,), 0, "it lost 100 % of your data, as it said itself on "),
+        ((Act.TOLD,), 999 * GIB, "it lost less than 1 % of your data, as it said itself on "),
+        ((Act.TOLD, Act.FAILED), 9 * GIB, "it lost or withheld 10 % of your data, found on "),
+        ((Act.FAILED, Act.TOLD), 999 * GIB, "it returned something wrong, lost or older on "),
+        ((Act.LOST, Act.TOLD), 999 * GIB, "it lost or withheld less than 1 % of your data, found on "),
+    ],
+)
+def test_what_a_host_told_by_itself_is_told_from_what_was_found_out(acts, held_bytes, said):
+    conduct = after(*acts)
+    [reason] = describe_caps(conduct, stand(conduct, held_bytes=held_bytes))
+    assert reason.startswith(said)
+
+
+def test_reports_of_a_loss_add_up_until_it_is_made_good():
+    conduct = after(Act.TOLD)
+    assert add_told(conduct, GIB) == 2 * GIB
+    assert add_told(after(Act.TOLD, Act.HEALED), GIB) == GIB
+    assert after(Act.TOLD, Act.HEALED, Act.TOLD).told_bytes == GIB, "the larger of the two counts"
+
+
+def test_a_loss_of_before_whose_size_nobody_wrote_down_is_told_as_that():
+    conduct = after(Act.TOLD, lost_bytes=0)
+    standing = stand(conduct, held_bytes=GIB)
+    assert describe_caps(conduct, standing)[0].startswith("it lost some of your data, as it said itself on ")
+    assert find_caps(standing) == [0.5]
+
+
 def test_a_clock_that_was_ahead_ends_nothing_early_and_holds_nothing_for_ever():
     ahead = [Seen(Act.LIED, NOW_MS + 1000 * DAY_MS)]
     assert bar_of(sum_up(ahead, now_ms=NOW_MS)) is Bar.LIED
@@ -94,6 +132,11 @@ def test_the_caps_are_those_of_the_design():
         ((Act.FAILED,), 9 * GIB, 0.5),
         ((Act.LOST,), 999 * GIB, 0.5),
         ((Act.LOST,), 9 * GIB, 0.3),
+        ((Act.TOLD,), 999 * GIB, 0.5),
+        ((Act.TOLD,), 9 * GIB, 0.3),
+        ((Act.TOLD,), 0, 0.3),
+        ((Act.TOLD, Act.FAILED), 9 * GIB, 0.3),
+        ((Act.TOLD, Act.LOST), 150 * GIB, 0.3),  # neither by itself
         ((Act.LIED,), 9 * GIB, 0.3),
     ):
         standing = stand(after(*acts), held_bytes=held_bytes)

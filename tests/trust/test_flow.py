@@ -103,6 +103,25 @@ def test_a_crowd_gains_no_more_than_three_for_each_pair_that_leads_into_it(netwo
     assert VIEWER not in reached
 
 
+def total_of(crowd: int, edges: int) -> float:
+    """Return what a crowd gets that passes on all that comes in: from owners that the viewer knows, and from itself."""
+    source = random.Random(crowd)
+    pairs = [Pair(VIEWER, owner, PAIR_MOST) for owner in range(1, edges + 1)]
+    pairs += [Pair(owner, f"s{owner}", PAIR_MOST) for owner in range(1, edges + 1)]
+    pairs += [Pair(VIEWER, "s0", PAIR_MOST)]
+    for number in range(crowd):
+        others = source.sample([other for other in range(crowd) if other != number], 20)
+        pairs += [Pair(f"s{number}", f"s{other}", PAIR_MOST) for other in others]
+    return sum(flow for peer, flow in spread(VIEWER, pairs).items() if isinstance(peer, str))
+
+
+@pytest.mark.parametrize("edges", [0, 1, 5, 20])
+def test_a_crowd_of_thirty_that_is_full_gets_what_one_of_a_thousand_gets(edges):
+    small, large = total_of(30, edges), total_of(1000, edges)
+    assert 0 < small <= 3 * (edges + 1)
+    assert large == pytest.approx(small, rel=0.01), "what comes in is all there is, however many share it"
+
+
 @given(networks(), st.integers(1, 200))
 def test_more_identities_give_a_crowd_nothing(network, more):
     pairs, crowd, edges = network

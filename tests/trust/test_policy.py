@@ -29,6 +29,8 @@ def test_a_stranger_comes_with_every_warning_about_itself() -> None:
 def test_a_peer_is_warned_of_by_what_it_did_or_by_what_it_has_not_done_yet() -> None:
     (failed,) = risks_of(0.3, is_friend=True, has_evidence=True, has_failed=True)
     assert failed == "this peer has failed before: it may lose or withhold what it keeps"
+    (caught,) = risks_of(0.5, is_friend=True, has_evidence=True, has_failed=True, is_unresolved=True)
+    assert caught == "this peer failed, and that is not made good yet: it may lose or withhold what it keeps"
     (young,) = risks_of(0.3, is_friend=True, has_evidence=True)
     assert "failed" not in young
     assert "not proven itself for long" in young

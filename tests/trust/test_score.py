@@ -14,10 +14,12 @@ from backuppeer.trust.score import (
     Level,
     Standing,
     level,
+    round_down,
     score,
     score_host,
     sum_days,
     weigh_day,
+    write_below,
 )
 
 amounts = st.floats(0, 1e6)
@@ -69,6 +71,7 @@ def test_more_bad_evidence_never_raises_the_score(alpha, beta, more, is_friend) 
         Standing,
         unresolved_loss=st.booleans(),
         verified_loss_share=st.floats(0, 1),
+        reported_loss_share=st.floats(0, 1),
         silent_beyond_grace=st.booleans(),
         misbehaviour=st.booleans(),
         blocked=st.booleans(),
@@ -90,7 +93,8 @@ def test_trust_stays_between_nought_and_one_and_below_every_cap(alpha, beta, is_
         assert trust <= 0.5
     if standing.relapsed:
         assert trust <= 0.45
-    if standing.misbehaviour or standing.silent_beyond_grace or standing.verified_loss_share > 0.01:
+    lost_share = max(standing.verified_loss_share, standing.reported_loss_share)
+    if standing.misbehaviour or standing.silent_beyond_grace or lost_share > 0.01:
         assert trust <= 0.3
     if standing.blocked:
         assert trust == 0.0
@@ -102,6 +106,8 @@ def test_trust_stays_between_nought_and_one_and_below_every_cap(alpha, beta, is_
         (Standing(unresolved_loss=True), 0.5),
         (Standing(relapsed=True), 0.45),
         (Standing(verified_loss_share=0.011), 0.3),
+        (Standing(reported_loss_share=0.011), 0.3),
+        (Standing(reported_loss_share=0.01), None),
         (Standing(silent_beyond_grace=True), 0.3),
         (Standing(misbehaviour=True), 0.3),
         (Standing(blocked=True), 0.0),
@@ -169,3 +175,10 @@ def test_a_stranger_needs_months_of_good_days_to_be_trusted() -> None:
 )
 def test_levels_begin_at_their_bounds(trust, expected) -> None:
     assert level(trust) is expected
+
+
+def test_a_score_is_shown_rounded_and_never_as_if_it_reached_a_limit_that_it_is_below() -> None:
+    assert [round_down(cap / 1000) for cap in range(1001)] == [cap / 1000 for cap in range(1001)]
+    assert round_down(0.79965) == 0.799
+    assert [write_below(trust, 0.8) for trust in (0.0976, 0.79965, 0.8, 0.81)] == ["0.10", "0.799", "0.80", "0.81"]
+    assert write_below(0.79965, 0.9) == "0.80"

@@ -13,7 +13,7 @@ import structlog
 
 from backuppeer.agent.home.config import Config, environment_servers, read_config
 from backuppeer.agent.home.heir import forget_former
-from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.home import Home, sweep_edits
 from backuppeer.agent.home.identity_alarms import Sort
 from backuppeer.agent.home.logbook import bookkeeping
 from backuppeer.agent.home.records import RequestRecord
@@ -65,6 +65,7 @@ class Agent:
                 self.host.premises.note_absence(": ".join(filter(None, (exc.message, exc.hint))))
         # Before any can run: this agent is the only one of the home.
         await asyncio.to_thread(sweep_drills, parts.home)
+        await asyncio.to_thread(sweep_edits, parts.home, parts.clock.now_ms())
         is_needed = await asyncio.to_thread(self.host.heirship.is_needed)
         if not (self.owner.vault.is_unrecovered or self.owner.announcing.waiting() or is_needed):
             forget_former(parts.home, parts.keys.working)

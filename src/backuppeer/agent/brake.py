@@ -32,6 +32,8 @@ class Brake:
     """One job's. `pull`, `release`, `settled`, `run` and `guard` belong to the event loop, `hold` to threads."""
 
     def __init__(self) -> None:
+        self.job = 0
+        """Number of the job; 0: it is of none."""
         self._free, self._released, self._still = threading.Event(), asyncio.Event(), asyncio.Event()
         for each in (self._free, self._released, self._still):
             each.set()

@@ -181,6 +181,23 @@ def judge(members: Iterable[Dated], policy: Policy, zone: tzinfo | None) -> list
     return [Verdict(newest_first[number][0], tuple(reasons[number])) for number in reversed(reasons)]
 
 
+def list_used(members: Sequence[Dated], within_s: int, gap_s: int) -> list[SnapshotId]:
+    """Return which of a group, the oldest first, lie within seconds of the newest, a gap counting as `gap_s` at most.
+
+    Also at most as an eighth of `within_s`, if that is more.
+    """
+    if not within_s:
+        return []
+    most_ns, left_ns, later_ns, kept = max(gap_s, within_s // 8) * _NS, within_s * _NS, 0, list[SnapshotId]()
+    for name, snapshot in reversed(members):
+        left_ns -= min(most_ns, later_ns - snapshot.time_ns) if kept else 0
+        if left_ns < 0:
+            break
+        kept.append(name)
+        later_ns = snapshot.time_ns
+    return kept
+
+
 def _keep_periods(reasons: dict[int, list[str]], name: str, periods: Sequence[Hashable], wanted: int) -> None:
     """Give a reason to the first of each of the first `wanted` periods; to the last of all when there are fewer."""
     seen: set[Hashable] = set()

@@ -213,7 +213,7 @@ def _show_nobody(context: Context, request: BrowseRequest) -> None:
         return
     passes = f"none of the {len(seen)} hosts passes" if len(seen) > 1 else "the only host on offer does not pass"
     called = escape_line(best.alias) or shorten_id(best.peer_id)
-    score = say_trust(format_trust(best.trust, best.trust_level, best.capped), best.reason)
+    score = say_trust(format_trust(best.trust, best.trust_level, best.capped, limit=request.min_trust), best.reason)
     screen.line(f"{passes} {request.min_trust:.2f}; the best, {called}, has {score}", hang=2)
     mine = {row.peer_id for row in context.client().call("peers", Nothing(), list[PeerRow]) if row.role in _HOSTS}
     _advise(screen, next((row.peer_id for row in seen if row.peer_id not in mine and not row.capped), ""))

@@ -7,11 +7,14 @@ hold as before; what another command changes meanwhile is not overwritten.
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 import msgspec
@@ -20,7 +23,7 @@ import typer
 from backuppeer.agent.home.config import parse_config, read_raw
 from backuppeer.agent.home.config_lines import find_line
 from backuppeer.agent.home.config_writer import hold_settings
-from backuppeer.agent.home.home import Home, write_private
+from backuppeer.agent.home.home import EDIT_PREFIX, Home, explain_denial, write_private
 from backuppeer.cli.context import context_of
 from backuppeer.cli.render import escape_line
 from backuppeer.cli.screen import GREEN, Screen
@@ -32,7 +35,8 @@ HELP: Final = (
     "editor, if all of it is valid. Else the key and the line are named, and you may go on. Comments stay."
 )
 _USUAL: Final = ("editor", "nano", "vi")
-_PREFIX: Final = ".config.edit-"
+_END_S: Final = 5.0
+"""How long an editor may take to end when it is told to."""
 
 
 class Edited(msgspec.Struct, kw_only=True):
@@ -47,12 +51,13 @@ def edit(ctx: typer.Context) -> int:
     screen, home = context.screen, context.home
     editor, before = _find_editor(), read_raw(home)
     home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _copied(home, before or _make_template()) as copy:
-        first = copy.read_bytes()
+    first = before or _make_template()
+    # A killed command would leave its copy and its editor.
+    with _handled(signal.default_int_handler, signal.SIGTERM, signal.SIGHUP), _copied(home, first) as copy:
         text = _edit_until_valid(screen, editor, copy)
-        has_changed = copy.read_bytes() != first and text != before
+        has_changed = text not in {first, before}
         if has_changed:
-            _take_over(home, before, text)
+            _take_over(home, before, text, copy)
     if has_changed:
         screen.line(f"{screen.paint('✓', GREEN)} the settings are changed: {escape_line(str(home.config))}", hang=2)
     else:
@@ -91,14 +96,17 @@ def _write_toml(key: str, value: str) -> str:
 @contextmanager
 def _copied(home: Home, text: str) -> Iterator[Path]:
     """Yield a copy that only its owner can read, in the home, as settings may hold what is nobody's business."""
-    handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=".toml", dir=home.path)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
+    handle, name = tempfile.mkstemp(prefix=EDIT_PREFIX, suffix=".toml", dir=home.path)
     try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
         yield Path(name)
     finally:
         for left in home.path.glob(f"{Path(name).name}*"):  # and what the editor left beside it
-            left.unlink(missing_ok=True)
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
 
 def _edit_until_valid(screen: Screen, editor: list[str], copy: Path) -> str:
@@ -121,19 +129,46 @@ def _edit_until_valid(screen: Screen, editor: list[str], copy: Path) -> str:
 
 def _run(editor: list[str], copy: Path) -> None:
     try:
-        done = subprocess.run([*editor, os.fspath(copy)], check=False)
+        # Ctrl-C is the editor's: to many it is a key. A handler of ours, as it would inherit that it is ignored.
+        with _handled(lambda *_: None, signal.SIGINT):
+            code = _wait_end(subprocess.Popen([*editor, os.fspath(copy)]))
     except OSError as exc:
         raise UserError(
             f"the editor {editor[0][:80]!r} can't be run: {exc.strerror}; nothing was changed",
             hint="name another one: `EDITOR=nano backup-peer config edit`",
         ) from exc
-    if done.returncode:
-        raise UserError(
-            f"the editor ended with code {done.returncode}: nothing was changed", hint="leave it without an error"
-        )
+    if code:
+        raise UserError(f"the editor ended with code {code}: nothing was changed", hint="leave it without an error")
+
+
+def _wait_end(editor: subprocess.Popen[bytes]) -> int:
+    try:
+        return editor.wait()
+    except KeyboardInterrupt:
+        editor.terminate()
+        try:
+            editor.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            editor.kill()
+            editor.wait()
+        raise
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], object], *numbers: signal.Signals) -> Iterator[None]:
+    """Handle signals so while the block runs; only the main thread may, and tests run elsewhere."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = [(number, signal.signal(number, handler)) for number in numbers] if is_main else []
+    try:
+        yield
+    finally:
+        for number, earlier in before:
+            signal.signal(number, earlier)
 
 
 def _read_valid(copy: Path) -> str:
+    if copy.exists() and not copy.is_file():
+        raise UserError("the editor left no file: something else stands in its place", hint="save a file of that name")
     try:
         text = copy.read_bytes().decode()
     except FileNotFoundError as exc:
@@ -148,15 +183,24 @@ def _read_valid(copy: Path) -> str:
     return text
 
 
-def _take_over(home: Home, before: str, text: str) -> None:
+def _take_over(home: Home, before: str, text: str, copy: Path) -> None:
     with hold_settings(home):
-        if read_raw(home) == before:
-            write_private(home.config, text.encode())
-            return
-    handle, name = tempfile.mkstemp(prefix="config.mine-", suffix=".toml", dir=home.path)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    raise LocalError(
-        f"another command changed the settings meanwhile: yours are kept in {name}",
-        hint="compare the two, then `backup-peer config edit` again",
-    )
+        if read_raw(home) != before:
+            raise LocalError(
+                f"another command changed the settings meanwhile: yours are kept in {_keep(copy)}",
+                hint="compare the two, then `backup-peer config edit` again",
+            )
+        try:
+            # Of a link, what it leads to is replaced.
+            write_private(home.config.resolve(), text.encode())
+        except OSError as exc:
+            why = explain_denial(home.config, exc)
+            raise LocalError(f"{why.message}; what you wrote is kept in {_keep(copy)}", hint=why.hint) from exc
+
+
+def _keep(copy: Path) -> str:
+    """Keep what a person wrote, and return the name it has; a rename needs no room."""
+    kept = copy.with_name(copy.name.replace(EDIT_PREFIX, "config.mine-", 1))
+    copy.rename(kept)
+    kept.chmod(0o600)  # an editor makes a file anew
+    return kept.name

@@ -126,6 +126,8 @@ def _find_agent(home: Home) -> tuple[list[Finding], Client | None]:
     except BackupPeerError as exc:
         return [broken_by("agent", exc)], None
     if running is None:
+        if (newer := here.examine_formats(home)) is not None:
+            return [newer], None
         text = "not running: alarms, network, peers and backups were not looked at"
         return [Finding(link="agent", state=State.UNSEEN, text=text, fix=_START)], None
     if running.version != __version__:

@@ -71,7 +71,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "reputation explain": ("reputation explain alice",),
     "status": ("status --json",),
     "doctor": ("doctor --bundle report.json",),
-    "jobs": ("jobs --json",),
+    "jobs": ("jobs attach 3", "jobs --json"),
     "jobs attach": ("jobs attach", "jobs attach 3"),
     "pause": ("pause 3",),
     "resume": ("resume 3",),

@@ -54,8 +54,10 @@ def check_writable(home: Home) -> None:
 
     Raises:
         LocalError: it could not.
+        UserError: it is left of one that was being deleted.
 
     """
+    home.check_whole()
     place = next(folder for folder in (home.path, *home.path.parents) if folder.exists())
     if not os.access(place, os.W_OK | os.X_OK):
         raise explain_denial(home.path, OSError(errno.EACCES, os.strerror(errno.EACCES)))

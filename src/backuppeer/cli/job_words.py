@@ -5,6 +5,7 @@ Knows: rows of jobs. Must not know: the screen, how they are asked for.
 
 from typing import Final
 
+from backuppeer.cli.progress import is_all_read
 from backuppeer.cli.render import escape_line, format_count
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.control.jobs import JobRow
@@ -20,6 +21,8 @@ def name_job(row: JobRow) -> str:
 
 def describe_done(row: JobRow) -> str:
     """Return how much of a job is done: a share, else what was counted; empty where nothing was."""
+    if is_all_read(row):
+        return f"{format_size(row.sent_bytes)} sent"
     if not row.counting and row.bytes_total and row.bytes <= row.bytes_total:
         return f"{100 * row.bytes // row.bytes_total} %"
     if row.files_total and not row.bytes_total and not row.counting:

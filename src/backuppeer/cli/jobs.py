@@ -30,6 +30,7 @@ _LIVE: Final = (
     Column("left", "right", keep=True),
     Column("since", keep=True, spare=True),
 )
+_INTERRUPTED: Final = "was interrupted"
 _LAST: Final = (
     Column("job", "right", keep=True),
     Column("ended", keep=True),
@@ -42,7 +43,10 @@ def add_to(app: typer.Typer) -> None:
     """Add the verb and what may follow it."""
     group = typer.Typer(cls=VerbGroup, rich_markup_mode=None)
     about = "Show what the agent is doing, and did last."
-    more = "`pause`, `resume` and `cancel` steer a job. A job begun at a terminal ends with Ctrl-C there, as ever."
+    more = (
+        "`jobs attach 3` shows one at this terminal, as its own does. "
+        "`pause`, `resume` and `cancel` steer a job. A job begun at a terminal ends with Ctrl-C there, as ever."
+    )
     group.command(name=ITSELF, cls=VerbItself, help=about, epilog=more)(jobs)
     group.command(name="attach", help="Follow a job to its end; Ctrl-C leaves it running.")(attach)
     app.add_typer(group, name="jobs", help=about)
@@ -188,7 +192,10 @@ def _mark(screen: Screen, row: JobRow) -> str:
 
 def _say_end(row: JobRow) -> str:
     if row.code:
-        return ": interrupted" if row.code == ExitCode.INTERRUPTED else f": ended with {row.code}"
+        if row.code != ExitCode.INTERRUPTED:
+            return f": ended with {row.code}"
+        is_said = not row.message or row.message.endswith(_INTERRUPTED)
+        return f": {'interrupted' if is_said else escape_line(row.message)}"
     size = f", {format_size(row.bytes)}" if row.bytes else ""
     return f"{size}{', but something was left out' if row.is_partial else ''}"
 

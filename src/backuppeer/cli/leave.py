@@ -35,6 +35,9 @@ _HOSTS: Final = (
     Column("told", keep=True),
 )
 
+_NAMES: Final = 8
+"""How many names of what stays are shown; --json has all."""
+
 
 class Left(msgspec.Struct, kw_only=True):
     """`leave`: as `LeaveResult`. service: `none`, `stays` or `removed`. agent: whether it runs on.
@@ -66,7 +69,7 @@ def leave(
 ) -> int:
     """Show what it means, ask, give notice to all, show what remains."""
     context = context_of(ctx)
-    if purge and vacating.is_half_done(context):
+    if purge and context.home.is_half_removed:
         return _finish(context, Left(), vacating.finish(context))
     client, screen = context.client(), context.screen
     request = LeaveRequest(servers=context.servers())
@@ -181,7 +184,8 @@ def _finish(context: Context, left: Left, remaining: list[str]) -> int:
     screen, tick = context.screen, context.screen.paint("✓", GREEN)
     place = escape_line(str(context.home.path))
     if remaining:
-        names = ", ".join(map(escape_line, remaining))
+        more = f" and {len(remaining) - _NAMES} more" if len(remaining) > _NAMES else ""
+        names = ", ".join(map(escape_line, remaining[:_NAMES])) + more
         screen.line(f"{tick} the home is gone; {place} has other things in it, which stay: {names}", hang=2)
     else:
         screen.line(f"{tick} the home is gone: {place}", hang=2)

@@ -151,7 +151,11 @@ def _show(screen: Screen, line: LogLine) -> None:
 
 def _write_moment(text: str) -> str:
     moment_s = _moment_s(text)
-    return datetime.fromtimestamp(moment_s, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment_s else text
+    try:
+        local = datetime.fromtimestamp(moment_s, UTC).astimezone()
+    except (ValueError, OverflowError):  # its year is none here
+        return text
+    return local.strftime("%Y-%m-%d %H:%M:%S") if moment_s else text
 
 
 def _moment_s(text: str) -> float:
@@ -223,7 +227,7 @@ class _Tail:
 def _parse(text: bytes) -> LogLine | None:
     try:
         line = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(line, dict):
         return None

@@ -11,6 +11,7 @@ from typing import Final
 from backuppeer.cli.render import escape_line, escape_name, format_count, measure_width
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.control.events import PeerShare, Progress
+from backuppeer.control.jobs import JobRow
 
 WINDOW_S: Final = 10.0
 _MIN_SPAN_S: Final = 0.2
@@ -23,15 +24,15 @@ _BAR: Final = 12
 _MIN_NAME: Final = 12
 
 
-_BYTES, _FILES = 1, 2
+_BYTES, _FILES, _TRAFFIC = 1, 2, 3
 
 
 class Pace:
     """Bytes per second over the last ten seconds of one phase, and for how long nothing has moved."""
 
     def __init__(self) -> None:
-        self._points: deque[tuple[float, int, int]] = deque()
-        """Seconds, bytes, files."""
+        self._points: deque[tuple[float, int, int, int]] = deque()
+        """Seconds, bytes, files, bytes to and from hosts."""
         self._phase = ""
         self._moved: tuple[float, tuple[int, ...]] = (0.0, ())
 
@@ -43,13 +44,13 @@ class Pace:
         moved = (progress.bytes, progress.files, progress.sent_bytes, progress.traffic_bytes)
         if not self._points or moved != self._moved[1]:
             self._moved = (progress.seconds, moved)
-        self._points.append((progress.seconds, progress.bytes, progress.files))
+        self._points.append((progress.seconds, progress.bytes, progress.files, progress.traffic_bytes))
         while len(self._points) > 2 and self._points[0][0] < progress.seconds - WINDOW_S:
             self._points.popleft()
 
-    def rate(self, silent_s: float = 0.0) -> float:
+    def rate(self, silent_s: float = 0.0, column: int = _BYTES) -> float:
         """Return bytes per second, `silent_s` after the last report; 0 while unknown, or when nothing has moved."""
-        span_s, moved_bytes = self._measure(silent_s)
+        span_s, moved_bytes = self._measure(silent_s, column)
         return moved_bytes / span_s if span_s >= _MIN_SPAN_S else 0.0
 
     def left_s(self, progress: Progress, silent_s: float = 0.0) -> float | None:
@@ -92,7 +93,7 @@ def describe_progress(progress: Progress, pace: Pace, width: int, silent_s: floa
     parts = {"share": _share(progress), "amount": _amount(progress), **_speed(progress, pace, silent_s)}
     bar = _bar(progress)
     line = _join(progress, {**parts, "share": f"{parts['share']} {bar}"} if bar else parts)
-    for left_out in ("", "amount", "rate"):
+    for left_out in ("", "rate", "left") if is_all_read(progress) else ("", "amount", "rate"):
         if measure_width(line) <= width:
             break
         parts.pop(left_out, None)
@@ -127,7 +128,10 @@ def _speed(progress: Progress, pace: Pace, silent_s: float) -> dict[str, str]:
     still_s = pace.still_s(silent_s)
     if still_s >= STILL_S:
         return {"left": f"nothing moved for {format_duration(still_s)}"}
-    rate, left = pace.rate(silent_s), pace.left_s(progress, silent_s)
+    # On a slow line a pack takes its time: until it is whole, what comes and goes is all that can be told.
+    rate = 0.0 if is_all_read(progress) else pace.rate(silent_s)
+    rate = rate if rate >= 1 else pace.rate(silent_s, _TRAFFIC)
+    left = pace.left_s(progress, silent_s)
     return {
         "rate": f"{format_size(round(rate))}/s" if rate >= 1 else "",
         "left": "" if left is None else f"{format_duration(left)} left",
@@ -149,12 +153,21 @@ def _done(progress: Progress) -> float:
 
 def _is_known(progress: Progress) -> bool:
     """Whether there is a total that a share may be claimed of."""
-    return not progress.counting and progress.bytes_total > 0 and progress.bytes <= progress.bytes_total
+    is_counted = not progress.counting and progress.bytes_total > 0 and progress.bytes <= progress.bytes_total
+    return is_counted and not is_all_read(progress)
+
+
+def is_all_read(progress: Progress | JobRow) -> bool:
+    """Whether all files of a backup are read, and the rest of it is being sent: how much that is, nobody knows."""
+    is_whole = 0 < progress.bytes_total == progress.bytes and not progress.counting
+    return is_whole and progress.unit == "file" and progress.sent_bytes > 0
 
 
 def _amount(progress: Progress) -> str:
     """Return bytes of bytes; where no total is known bytes and a count, or the count alone where nothing has bytes."""
     total = progress.bytes_total
+    if is_all_read(progress):
+        return f"all of {format_size(total)} read, sending: {format_size(progress.sent_bytes)} sent"
     if total and progress.bytes <= total:
         return f"{format_size(progress.bytes)} of {format_size(total)}{' so far' if progress.counting else ''}"
     counted = ""

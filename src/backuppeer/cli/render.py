@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 from backuppeer.cli.units import format_duration, format_size
 from backuppeer.trust.conduct import find_word
+from backuppeer.trust.score import write_below
 
 PIPE_COLUMNS: Final = 4096
 """Width for output that is not a terminal: nothing is cut there."""
@@ -137,9 +138,12 @@ def say_later(size_bytes: int, moment: str) -> str:
     return f", {format_size(size_bytes)} more on {format_moment(moment)} at the soonest" if size_bytes else ""
 
 
-def format_trust(trust: float, level: str, capped: Iterable[str] = ()) -> str:
-    """Return a score with the word beside it, `0.62 fair`. capped: what holds it down, as the agent says it."""
-    return f"{trust:.2f} {escape_line(find_word(level, capped))}"
+def format_trust(trust: float, level: str, capped: Iterable[str] = (), *, limit: float = 0.0) -> str:
+    """Return a score with the word beside it, `0.62 fair`. capped: what holds it down, as the agent says it.
+
+    limit: below which it does not seem to reach it (`write_below`).
+    """
+    return f"{write_below(trust, limit)} {escape_line(find_word(level, capped))}"
 
 
 def say_trust(score: str, reason: str) -> str:
@@ -193,17 +197,16 @@ def draw_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, widt
     """Return a table of at most `width` columns; cells must be escaped already.
 
     What is too wide is shortened, with an ellipsis; where that is not enough, columns are left out from the right.
+    Colours take no room.
     Times, ids and sizes are whole or not there: half a date says nothing, and may say something else.
     """
-    from rich.cells import cell_len  # noqa: PLC0415 - only when a table is drawn
-
     below: Sequence[str] = ()
     if columns[-1].below and _measure(columns, rows) > width:
         below = [wrap_line(_BELOW + row[-1], width, indent=_BELOW) for row in rows]
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     columns, rows = _leave_out_spare(columns, rows, width)
     lines = [[column.title for column in columns], *rows]
-    natural = [max(cell_len(line[number]) for line in lines) for number in range(len(columns))]
+    natural = [max(_measure_cell(line[number]) for line in lines) for number in range(len(columns))]
     shown = _count_fitting(columns, natural, width)
     columns, natural = columns[:shown], natural[:shown]
     widths = _fit_widths(columns, natural, width - len(_GAP) * (shown - 1))
@@ -218,16 +221,22 @@ def draw_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, widt
 def _measure(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
     """Return how many columns of a terminal a table takes that nothing is left out of, but for what may be."""
     shown = [number for number, column in enumerate(columns) if not column.spare]
-    widths = [max(measure_width(cell) for cell in (columns[n].title, *(row[n] for row in rows))) for n in shown]
+    widths = [
+        max(measure_width(strip_color(cell)) for cell in (columns[n].title, *(row[n] for row in rows))) for n in shown
+    ]
     return sum(widths) + len(_GAP) * (len(shown) - 1)
+
+
+def _measure_cell(cell: str) -> int:
+    from rich.cells import cell_len  # noqa: PLC0415 - only when a table is drawn
+
+    return cell_len(strip_color(cell))
 
 
 def _leave_out_spare(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
 ) -> tuple[Sequence[Column], Sequence[Sequence[str]]]:
-    from rich.cells import cell_len  # noqa: PLC0415 - only when a table is drawn
-
-    wanted = [max(cell_len(cell) for cell in (c.title, *(r[n] for r in rows))) for n, c in enumerate(columns)]
+    wanted = [max(_measure_cell(cell) for cell in (c.title, *(r[n] for r in rows))) for n, c in enumerate(columns)]
     wanted = [each if column.keep else min(each, _EASY) for column, each in zip(columns, wanted, strict=True)]
     shown = list(range(len(columns)))
     for number in reversed([n for n, column in enumerate(columns) if column.spare]):
@@ -262,13 +271,13 @@ def _fit_widths(columns: Sequence[Column], natural: Sequence[int], room: int) ->
 
 
 def _draw_row(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]) -> str:
-    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - knows how wide a character is drawn
+    from rich.cells import set_cell_size  # noqa: PLC0415 - knows how wide a character is drawn
 
     drawn = []
     for column, cell, width in zip(columns, cells, widths, strict=True):
-        missing = width - cell_len(cell)
+        missing = width - _measure_cell(cell)
         if missing < 0:
-            drawn.append(set_cell_size(cell, width - 1).rstrip() + "…")
+            drawn.append(set_cell_size(strip_color(cell), width - 1).rstrip() + "…")
         else:
             drawn.append(" " * missing + cell if column.justify == "right" else cell + " " * missing)
     return _GAP.join(drawn).rstrip()

@@ -31,6 +31,12 @@ _FAULTS: Final = {
     "reported_loss": "a loss that it reported itself",
     "late": "late",
 }
+_WORDS: Final = {
+    "receipt": "a receipt that both signed",
+    "vouch": "a vouch",
+    "one-sided": "a receipt that the owner alone signed",
+}
+"""What the last on a way says."""
 _LABEL: Final = 11
 _BY: Final = "\N{MULTIPLICATION SIGN}"
 
@@ -138,10 +144,11 @@ def _list_good(found: Reputation) -> Iterator[tuple[str, str]]:
     if found.friend_alpha:
         yield "you compared the safety words: a friend", f"{found.friend_alpha:.3f}"
     if found.heard_alpha:
-        yield "heard from others, who have it keep their data", f"{found.heard_alpha:.3f}"
-        yield from (
-            (f"  of it {each.alpha:.3f} by way of {_say_way(each.names)}", "") for each in found.heard if each.alpha
-        )
+        yield "heard from others", f"{found.heard_alpha:.3f}"
+        for heard in found.heard:
+            if heard.alpha:
+                said = _WORDS.get(heard.kind, escape_line(heard.kind))
+                yield f"  of it {heard.alpha:.3f} by way of {_say_way(heard.names)}: {said}", ""
 
 
 def _list_bad(found: Reputation) -> Iterator[tuple[str, str]]:

@@ -333,6 +333,7 @@ def main(arguments: list[str] | None = None) -> int:
             if is_ours:
                 open_log(home)
                 sweep_unfinished(home.keys)
+                home.settle_mark()
                 settle_succession(home)
                 asyncio.run(serve(home, _hear(given.unlock), on_start=partial(_hang_up, given.tell)))
                 if home.is_passing:

@@ -10,13 +10,15 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
-from backuppeer.cli.render import escape_line
+from backuppeer.cli.render import add_home, escape_line
 from backuppeer.cli.screen import Screen
 from backuppeer.cli.units import format_duration
 from backuppeer.limits import HERALD_S
 
 _SIGNS: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _TURN_S: Final = 0.1
+_LEAST: Final = 12
+"""Columns that what goes on gets, before how to end it."""
 SIGN_COLUMNS: Final = 3
 """Columns of the live line that are not for words: the sign, a space, and the last one, where terminals wrap."""
 
@@ -85,7 +87,10 @@ class Spinner:
             if not lasted and self._since is not None:
                 lasted = self._tell_time(self._now() - self._since)
             tail = escape_line(f"{lasted} {self._tail}".rstrip())
-            text, room = escape_line(self._text), self._screen.columns - SIGN_COLUMNS - len(tail)
+            text, room = add_home(escape_line(self._text), self._screen.home), self._screen.columns - SIGN_COLUMNS
+            if room - len(tail) < min(len(text), _LEAST):
+                tail = lasted
+            room -= len(tail)
             shown = text if len(text) <= room else text[: max(0, room - 1)] + "…"
             self._screen.live(f"{_SIGNS[self._turn % len(_SIGNS)]} {shown}{tail}")
 

@@ -180,8 +180,9 @@ def _describe_old(screen: Screen, kept: ScheduledSet) -> Iterator[str]:
         count = format_count(kept.forgot, "snapshot")
         yield f"its rules let go of {count} {format_moment(kept.forgot_time)}"
     if kept.kept_why:
-        by_hand = f"`backup-peer forget --set {shlex.quote(kept.set)}` shows what would go"
-        yield f"{screen.paint('!', YELLOW)} old snapshots: {escape_line(kept.kept_why)}; {by_hand}"
+        by_hand = f"; `backup-peer forget --set {shlex.quote(kept.set)}` shows what would go"
+        says_how = "`backup-peer" in kept.kept_why
+        yield f"{screen.paint('!', YELLOW)} old snapshots: {escape_line(kept.kept_why)}{'' if says_how else by_hand}"
 
 
 def _describe_pruned(screen: Screen, pruned: Pruned) -> str:

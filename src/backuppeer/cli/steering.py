@@ -1,6 +1,6 @@
 """`pause`, `resume`, `cancel`: jobs of the agent, steered from any terminal."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -10,6 +10,8 @@ from backuppeer.cli.spinner import Spinner
 from backuppeer.control.api import JobRequest
 from backuppeer.control.jobs import JobRow
 
+_SENDING: Final = {"backup", "repair", "peers replace"}
+"""Kinds of jobs that send something."""
 Number = Annotated[
     int | None, typer.Argument(metavar="[JOB]", min=1, help="Its number, see `jobs`; none: the only one there is.")
 ]
@@ -29,7 +31,8 @@ def pause(ctx: typer.Context, job: Number = None) -> int:
     else:
         done = describe_done(row)
         screen.line(f"paused {name_job(row)}{f' at {done}' if done else ''}: it reads and sends nothing", hang=2)
-        screen.line(f"  `backup-peer resume {row.job}` goes on where it is; what was sent is kept", hang=2)
+        kept = "what was sent is kept" if row.kind in _SENDING else "what is done stays"
+        screen.line(f"  `backup-peer resume {row.job}` goes on where it is; {kept}", hang=2)
         if row.by == SCHEDULE:
             screen.line("  an agent that is started anew begins it again when it is due", hang=2)
         else:

@@ -5,7 +5,8 @@ Knows: services, the home's lock, what must not lie in a store any more. Must no
 
 from pathlib import Path
 
-from backuppeer.agent.home.removal import check_not_busy, is_half_removed, remove_home
+from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.removal import check_not_busy, remove_home
 from backuppeer.cli.agents import stop_agent
 from backuppeer.cli.context import Context
 from backuppeer.cli.installed import Keeper, keeper_of
@@ -13,6 +14,7 @@ from backuppeer.cli.render import escape_line, format_count, format_moment
 from backuppeer.cli.units import format_size
 from backuppeer.control.leaving import LeaveResult
 from backuppeer.errors import DeclinedError, RefusedError, UserError
+from backuppeer.host.layout import Layout
 from backuppeer.host.vacancy import count_running
 
 
@@ -67,25 +69,30 @@ def vacate(context: Context, result: LeaveResult) -> list[str]:
     with context.home.lock() as is_ours:
         check_not_busy(context.home, is_ours=is_ours)
         # No agent can take anything any more, and the folders themselves are asked.
-        stores = {Path(result.store)} if result.store else set()
-        usual = context.home.default_store
-        if usual.is_dir() and any(usual.iterdir()):
-            stores.add(usual)
-        for store in stores:
-            _check_store(store)
+        if result.store:
+            _check_store(Path(result.store))
+        _check_usual(context.home)
         return remove_home(context.home)
-
-
-def is_half_done(context: Context) -> bool:
-    """Whether this home was being deleted when that was stopped."""
-    return is_half_removed(context.home)
 
 
 def finish(context: Context) -> list[str]:
-    """Go on deleting a home; as `vacate`, which had asked and looked before."""
-    with context.home.lock() as is_ours:
-        check_not_busy(context.home, is_ours=is_ours)
-        return remove_home(context.home)
+    """Go on deleting a home; as `vacate`, which had asked before. It looks again: the mark may be older than the data.
+
+    Raises:
+        RefusedError: something of others lies in the store: it counts as no home that was being deleted any more.
+        LocalError, StoreUnavailable: as `vacate`.
+
+    """
+    home = context.home
+    with home.lock() as is_ours:
+        check_not_busy(home, is_ours=is_ours)
+        try:
+            _check_usual(home)
+        except RefusedError as exc:
+            home.leaving_mark.unlink(missing_ok=True)
+            hint = "its keys are gone: `backup-peer recover` with your 24 words makes it a home again"
+            raise RefusedError(exc.message, hint=hint) from exc
+        return remove_home(home)
 
 
 def lies_outside(context: Context, store: str) -> bool:
@@ -112,6 +119,12 @@ def _agree(context: Context, result: LeaveResult) -> None:
         screen.aside("  · it can't be taken back", hang=4)
     if not screen.confirm("delete this home for good?", unanswered="a home would be deleted for good"):
         raise DeclinedError("the home stays: you said no")
+
+
+def _check_usual(home: Home) -> None:
+    layout = Layout(home.default_store)
+    if layout.marker.exists() or layout.agreements.exists():
+        _check_store(layout.root)
 
 
 def _check_store(store: Path) -> None:

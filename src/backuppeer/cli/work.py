@@ -147,7 +147,12 @@ class View:
         if said.state in _AWAITED:
             is_waiting = said.state in _STILL
             tail = f"({self._leaving})" if is_waiting else ""
-            self._spinner.show(said.text, tail=tail, timed=is_waiting, retry_s=said.retry_s)
+            text = said.text
+            if said.state == _PAUSED and self.screen.is_live:
+                # Left standing, whole: what is to be typed later. The line that turns has no room for it.
+                self.screen.aside(escape_line(text))
+                text = _PAUSED
+            self._spinner.show(text, tail=tail, timed=is_waiting, retry_s=said.retry_s)
         else:
             if not self._turning:
                 self._spinner.rest()

@@ -44,7 +44,10 @@ class JobRow(msgspec.Struct, kw_only=True):
     sent_bytes: int = 0
     bytes_per_s: int = 0
     left_s: float | None = None
-    """How fast, by the last ten seconds, and how long it will take; None: not known. The others: as in `Progress`."""
+    """How fast, by the last ten seconds, and how long it will take; None: not known. The others: as in `Progress`.
+
+    Where no file moves: how fast hosts acknowledge, once all is read; else how fast it comes and goes.
+    """
     peers: list[PeerShare] = []
 
 

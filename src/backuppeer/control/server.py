@@ -18,6 +18,7 @@ import msgspec
 import structlog
 import uvicorn
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
@@ -242,12 +243,13 @@ class _WorkResponse(Response):
             stopped = InterruptedByUserError(
                 "the agent was stopped", hint="run the command again: finished work is kept"
             )
+            # Not raised on: that was the end of the response, and the server would log it as an error of ours.
             await self._send(send, _error_event(stopped))
-            raise
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(asyncio.CancelledError):  # again, as the event loop ends: no error either
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _work(self) -> None:
         try:
@@ -308,10 +310,15 @@ async def _refuse_event(told: Event | bytes) -> None:
 
 async def _read_body(http: HttpRequest) -> bytes:
     body = bytearray()
-    async for piece in http.stream():
-        body += piece
-        if len(body) > CONTROL_BODY_BYTES:
-            raise UserError(f"the request is larger than {CONTROL_BODY_BYTES} bytes", hint="name fewer paths at once")
+    try:
+        async for piece in http.stream():
+            body += piece
+            if len(body) > CONTROL_BODY_BYTES:
+                raise UserError(
+                    f"the request is larger than {CONTROL_BODY_BYTES} bytes", hint="name fewer paths at once"
+                )
+    except ClientDisconnect as exc:
+        raise UserError("the request broke off", hint="see /v1/openapi.json") from exc
     return bytes(body)
 
 

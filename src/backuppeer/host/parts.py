@@ -61,6 +61,14 @@ class Parts:
             for key in [key for key, (until_s, _) in self._kept.items() if now_s >= until_s]:
                 self._drop(key)
 
+    def drop_all(self) -> bool:
+        """Drop all parts, as their room is needed; return whether there were any."""
+        with self._turn:
+            kept = list(self._kept)
+            for key in kept:
+                self._drop(key)
+        return bool(kept)
+
     def _drop(self, key: _Key) -> None:
         if (kept := self._kept.pop(key, None)) is not None:
             remove_quietly(kept[1].path)

@@ -29,6 +29,10 @@ from backuppeer.limits import (
 from backuppeer.sizes import format_free, format_size
 
 
+class FullDiskError(RefusedError):
+    """The disk has too little left above its floor."""
+
+
 class OverdraftError(RefusedError):
     """An owner brings more than it agreed on, be it room, packs or what is taken in a day."""
 
@@ -212,6 +216,7 @@ class Quota:
         Raises:
             NotFoundError: no such agreement.
             RefusedError: no room; the message says which limit and how much is free now.
+            FullDiskError: the same, of the disk.
 
         """
         extra_bytes, extra_packs = (LIST_RESERVE_BYTES, LIST_RESERVE_PACKS) if is_list else (0, 0)
@@ -251,7 +256,7 @@ class Quota:
                 raise _refusal("the host's store is full", total, self.later(None))
         disk = self._disk_room()
         if size_bytes + leaves_bytes(size_bytes) > disk + min(extra_bytes, self.floor_bytes):
-            raise _refusal("the host's disk is nearly full", disk, self.later(None))
+            raise _refusal("the host's disk is nearly full", disk, self.later(None), kind=FullDiskError)
 
     def release(self, agreement: AgreementId, size_bytes: int, *, packs: int) -> None:
         """Give back the room of packs that were erased.

@@ -15,7 +15,8 @@ from backuppeer.host.leases import ENDED
 def count_running(directory: Path) -> int:
     """Return how many agreements in the store at `directory` have not ended: with any, data of others may lie there.
 
-    An ended one keeps what was signed, and no pack. A folder without a word of its end counts, damaged ones too.
+    An ended one keeps what was signed, and no pack. A folder without a word of its end counts, damaged ones too, but
+    for an empty one: that is what a removal leaves that was stopped at its last step.
 
     Raises:
         StoreUnavailable: no store is there, its disk is away, or refuses.
@@ -31,5 +32,7 @@ def count_running(directory: Path) -> int:
 
 
 def _is_running(folder: Path) -> bool:
+    if folder.is_dir() and not any(folder.iterdir()):
+        return False
     has_packs = any((folder / "packs").glob("*/*"))
     return has_packs or not (folder / ENDED).exists()

@@ -99,6 +99,8 @@ SERVICE_LOOK_S: Final = 5.0
 """How often a service that waits for another agent's end looks whether it has come."""
 SERVICE_COMMAND_S: Final = 30.0
 """What the system may take to start or end a service."""
+EDIT_KEPT_S: Final = 86_400.0
+"""How old a copy of the settings that an editor has open gets before it counts as left by a command that was killed."""
 LOG_FILE_BYTES: Final = 2 * 1024 * 1024
 LOG_FILES: Final = 5
 """The agent's log: how large a file grows, and how many full ones are kept beside it; the oldest goes."""
@@ -122,7 +124,7 @@ PRUNE_AGAIN_S: Final = 6 * 3600
 PRUNE_BY_ITSELF_BYTES: Final = 4 * GIB
 """What such a prune packs anew at most: the rest is for the next one."""
 SHRUNK_TIMES: Final = 2
-"""How many times more files and bytes than the newest a snapshot has that no rule lets go by itself."""
+"""How many times more files, or bytes, than the newest a snapshot has that no rule lets go by itself."""
 HOOK_S: Final = 3600.0
 """What a hook may take: a dump of a database does take its time; one that hangs must not block backups for ever."""
 HOOK_PARTING_S: Final = 20.0

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from backuppeer.limits.units import KIB
+from backuppeer.limits.units import KIB, MIB
 
 NOTIFY_URLS: Final = 8
 """Places that are told; each costs a connection for every notification."""
@@ -24,6 +24,10 @@ NOTIFY_KNOWN: Final = 500
 """Troubles that are remembered as told; beyond, the oldest are told anew."""
 NOTIFY_PER_DAY: Final = 12
 """Notifications of trouble within a day. What comes beyond waits, and is told together."""
+NOTIFY_LATEST_S: Final = 4 * 3_600
+"""How long it waits beyond: whoever brings much trouble about hides no other for a day."""
+NOTIFY_PER_TROUBLE: Final = 3
+"""How often one trouble is told within a day, however often it changes, or comes and goes."""
 NOTIFY_LINES: Final = 8
 """Troubles told one by one in a notification; the rest are counted."""
 NOTIFY_LINE_CHARS: Final = 400
@@ -39,3 +43,5 @@ NOTIFY_SEND_S: Final = 60.0
 """How long the process that sends may take for all places together."""
 NOTIFY_ANSWER_BYTES: Final = 64 * KIB
 """What is read of its answer."""
+NOTIFY_MEMORY_BYTES: Final = 384 * MIB
+"""What that process may fill: a service that answers without end fills no more. Eight places at once need 130 MiB."""

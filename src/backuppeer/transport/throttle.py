@@ -63,7 +63,7 @@ class Free:
         """Do nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Brakes:
     """Both directions, as this side sees them."""
 

@@ -5,13 +5,14 @@ score of a host fades with time; whether it gets new data does not: it ends by w
 
     lied       a proof that anybody can judge       180 days, or forgiven
     lost       found out to lack what it was given  healed and then cleared, or forgiven
-    failed     wrong or older once, or it said so   healed and then cleared, or forgiven
+    failed     wrong or older once                  healed and then cleared, or forgiven
+    told       it said itself what it lost          healed and then cleared, or forgiven
     relapsed   failed in two spells within a year   a year after the first, or forgiven (`relapse`)
     silent     tried in vain on more than 14 days   it answers
 
 Healed: it has all that it should again, as far as is known. Cleared: an audit after that found nothing amiss. A host
 that fails again in between begins anew. What a host loses below a hundredth of what it keeps is sent again without a
-word of a person: disks rot.
+word of a person: disks rot. So is what it says itself that it lost, however much: its score says how much (ADR 94).
 """
 
 import shlex
@@ -38,6 +39,7 @@ class Act(Enum):
     LIED = "lied"
     LOST = "lost"
     FAILED = "failed"
+    TOLD = "told"
     HEALED = "healed"
     CLEARED = "cleared"
     FORGIVEN = "forgiven"
@@ -57,7 +59,7 @@ class Bar(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One act. `size_bytes`: of what was found lost, all together."""
+    """One act. `size_bytes`: of what was found lost, all together; of what it told, as of `add_told`."""
 
     act: Act
     time_ms: int
@@ -68,12 +70,15 @@ class Seen:
 class Conduct:
     """What stands against a host. Times in ms, 0 = nothing; `lost_bytes`: the most that was found lost at once.
 
-    `is_healed`: it has again what it lost, and no audit has looked since. `relapsed`: see `relapse`.
+    `told_bytes`: the most that it said itself that it lost, until it was healed; `is_told`: nothing else stands against
+    it. `is_healed`: it has again what it lost, and no audit has looked since. `relapsed`: see `relapse`.
     """
 
     lied_ms: int = 0
     failed_ms: int = 0
     lost_bytes: int = 0
+    told_bytes: int = 0
+    is_told: bool = False
     is_healed: bool = False
     relapsed: bool = False
 
@@ -90,9 +95,8 @@ def sum_up(acts: Iterable[Seen], *, now_ms: int) -> Conduct:
         match seen.act:
             case Act.LIED if seen.time_ms >= forgiven_ms:
                 stands = replace(stands, lied_ms=max(stands.lied_ms, time_ms))
-            case Act.LOST | Act.FAILED:
-                lost_bytes = max(stands.lost_bytes, seen.size_bytes)
-                stands = replace(stands, failed_ms=time_ms, lost_bytes=lost_bytes, is_healed=False)
+            case Act.LOST | Act.FAILED | Act.TOLD:
+                stands = _fail(stands, seen, time_ms)
             case Act.HEALED:
                 stands = replace(stands, is_healed=stands.failed_ms > 0)
             case Act.CLEARED if stands.is_healed:
@@ -106,6 +110,22 @@ def sum_up(acts: Iterable[Seen], *, now_ms: int) -> Conduct:
     return stands
 
 
+def _fail(stands: Conduct, seen: Seen, time_ms: int) -> Conduct:
+    failed = replace(stands, failed_ms=time_ms, is_healed=False)
+    if seen.act is Act.TOLD:
+        is_told = stands.is_told or not stands.failed_ms
+        return replace(failed, told_bytes=max(stands.told_bytes, seen.size_bytes), is_told=is_told)
+    return replace(failed, lost_bytes=max(stands.lost_bytes, seen.size_bytes), is_told=False)
+
+
+def add_told(conduct: Conduct, size_bytes: int) -> int:
+    """Return the bytes that a host's report of a loss counts for: these, and what it reported since it was healed.
+
+    Reports name each pack once. So what stands is their sum, where of findings, which name the same again, the largest.
+    """
+    return size_bytes + (0 if conduct.is_healed else conduct.told_bytes)
+
+
 def lie_ends_ms(conduct: Conduct) -> int:
     """Return when a proof of misbehaviour counts no more."""
     return conduct.lied_ms + 1000 * DAY_S * LIE_DAYS
@@ -116,10 +136,14 @@ def stand(conduct: Conduct, *, held_bytes: int, blocked: bool = False, silent: b
 
     silent: it has not answered for longer than a host may be away.
     """
-    whole = conduct.lost_bytes + max(0, held_bytes)
+    lost_bytes = conduct.lost_bytes + conduct.told_bytes
+    whole = lost_bytes + max(0, held_bytes)
+    verified = conduct.lost_bytes / whole if whole else 0.0
     return Standing(
         unresolved_loss=conduct.failed_ms > 0,
-        verified_loss_share=conduct.lost_bytes / whole if whole else 0.0,
+        verified_loss_share=verified,
+        # What was found out caps by itself, or together with what was told: never twice.
+        reported_loss_share=lost_bytes / whole if conduct.told_bytes and verified <= LOSS_SHARE else 0.0,
         misbehaviour=conduct.lied_ms > 0,
         blocked=blocked,
         relapsed=conduct.relapsed,
@@ -132,6 +156,11 @@ def find_bar(standing: Standing) -> Bar | None:
     if standing.misbehaviour:
         return Bar.LIED
     return Bar.LOST if standing.verified_loss_share > LOSS_SHARE else None
+
+
+def has_lost_much(standing: Standing) -> bool:
+    """Return whether a host lost more than disks do, whoever said so."""
+    return max(standing.verified_loss_share, standing.reported_loss_share) > LOSS_SHARE
 
 
 def is_doubted(standing: Standing) -> bool:
@@ -173,11 +202,15 @@ def find_word(level: str, caps: Iterable[str]) -> str:
 def _describe_loss(conduct: Conduct, standing: Standing) -> str:
     when = _day(conduct.failed_ms)
     is_barred = find_bar(standing) is Bar.LOST
-    if not conduct.lost_bytes:
-        what = f"it returned something wrong, lost or older on {when}"
+    has_much = has_lost_much(standing)
+    share = max(1, round(100 * max(standing.verified_loss_share, standing.reported_loss_share)))
+    much = f"{share} %" if has_much else "less than 1 %"
+    if conduct.is_told:
+        what = f"it lost {much if conduct.told_bytes else 'some'} of your data, as it said itself on {when}"
+    elif conduct.lost_bytes or has_much:
+        what = f"it lost or withheld {much} of your data, found on {when}"
     else:
-        share = max(1, round(100 * standing.verified_loss_share)) if is_barred else 0
-        what = f"it lost or withheld {f'{share} %' if share else 'less than 1 %'} of your data, found on {when}"
+        what = f"it returned something wrong, lost or older on {when}"
     if conduct.is_healed:
         left = "it was sent again what it lacked, and no audit has found it whole since"
         return f"{what}; {left}" + (": no new data until then" if is_barred else "")

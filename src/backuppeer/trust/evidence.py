@@ -78,7 +78,7 @@ _ACTS: Final = {
     Kind.MISBEHAVED: Act.LIED,
     Kind.LOST: Act.LOST,
     Kind.INTEGRITY_FAULT: Act.FAILED,
-    Kind.REPORTED_LOSS: Act.FAILED,
+    Kind.REPORTED_LOSS: Act.TOLD,
     Kind.HEALED: Act.HEALED,
     Kind.CLEARED: Act.CLEARED,
     Kind.FORGIVEN: Act.FORGIVEN,
@@ -92,7 +92,8 @@ _OWN: Final = frozenset({Kind.HEALED, Kind.CLEARED, Kind.FORGIVEN})
 class Observation:
     """One thing seen. `size_bytes`: verified bytes, where the kind has any; `detail`: for people, may be empty.
 
-    Of an audit: the bytes of all packs of which a part was shown within 30 days (ADR 59).
+    Of an audit: the bytes of all packs of which a part was shown within 30 days (ADR 59). Of a loss that the host
+    reports: of all that it so reported and that was not made good (`conduct.add_told`).
     """
 
     peer: PeerId

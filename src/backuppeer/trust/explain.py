@@ -36,8 +36,8 @@ AHEAD_DAYS: Final = 400
 """What takes longer to be reached than this is no advice."""
 STEPS: Final = (0.2, 0.5, 0.6, 0.8)
 """Where something changes: levels, and what counts as a safe copy."""
-_LOSS: Final = ("unresolved_loss", "verified_loss_share")
-"""Two caps that end by the same act."""
+_LOSS: Final = ("unresolved_loss", "verified_loss_share", "reported_loss_share")
+"""Caps that end by the same act."""
 _LATELY: Final = 7
 """Days of which the middle one says how much is kept: on some of them more, or only a little, was moved."""
 FELT: Final = 0.005

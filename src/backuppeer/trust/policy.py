@@ -27,16 +27,20 @@ class AcceptPolicy(Enum):
     ALL = "all"
 
 
-def risks_of(trust: float, *, is_friend: bool, has_evidence: bool, has_failed: bool = False) -> list[str]:
+def risks_of(
+    trust: float, *, is_friend: bool, has_evidence: bool, has_failed: bool = False, is_unresolved: bool = False
+) -> list[str]:
     """Return what a person should know before storing with a peer of this T; empty when there is nothing to warn of.
 
     `is_friend`: safety words compared; `has_evidence`: anything was ever stored with the peer or brought back from it;
-    `has_failed`: it is known to have lost or withheld something.
+    `has_failed`: it is known to have lost or withheld something; `is_unresolved`: that is not made good yet.
     """
     risks = []
     if not is_friend:
         risks.append(UNCOMPARED)
-    if has_failed and level(trust) in _LOW:
+    if is_unresolved:
+        risks.append("this peer failed, and that is not made good yet: it may lose or withhold what it keeps")
+    elif has_failed and level(trust) in _LOW:
         risks.append("this peer has failed before: it may lose or withhold what it keeps")
     elif has_evidence and level(trust) in _LOW:
         risks.append("this peer has not proven itself for long yet: it may lose or withhold what it keeps")

@@ -75,11 +75,13 @@ class Availability:
 class Standing:
     """What caps the score whatever the evidence (DESIGN 8). `misbehaviour`: proven within the last 180 days.
 
-    `relapsed`: it failed in two spells within a year (`relapse`).
+    `reported_loss_share`: of what it keeps lost, where it said so itself; it caps as `verified_loss_share` does, but is
+    no bar (ADR 94). `relapsed`: it failed in two spells within a year (`relapse`).
     """
 
     unresolved_loss: bool = False
     verified_loss_share: float = 0.0
+    reported_loss_share: float = 0.0
     silent_beyond_grace: bool = False
     misbehaviour: bool = False
     blocked: bool = False
@@ -141,11 +143,24 @@ def find_caps(standing: Standing) -> list[float]:
         (standing.unresolved_loss, 0.50),
         (standing.relapsed, 0.45),
         (standing.verified_loss_share > LOSS_SHARE, 0.30),
+        (standing.reported_loss_share > LOSS_SHARE, 0.30),
         (standing.silent_beyond_grace, 0.30),
         (standing.misbehaviour, 0.30),
         (standing.blocked, 0.0),
     )
     return [cap for applies, cap in rules if applies]
+
+
+def round_down(trust: float) -> float:
+    """Return a T with three digits, never above what it is: what is below a limit never reaches it."""
+    # A cap of .30 stays that, however a float holds it.
+    return math.floor(trust * 1000 + 1e-6) / 1000
+
+
+def write_below(trust: float, limit: float) -> str:
+    """Return a T with two digits; with three if it is below `limit` and two would say that it reaches it."""
+    shown = f"{trust:.2f}"
+    return f"{round_down(trust):.3f}" if trust < limit <= float(shown) else shown
 
 
 def level(trust: float) -> Level:

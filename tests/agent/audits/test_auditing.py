@@ -21,7 +21,7 @@ from backuppeer.proof.charges import unpack_charge
 from backuppeer.proof.misbehaviour import judge
 from backuppeer.proof.statements import HeadReceipt, open_statement, sign_statement, statement_hash
 from backuppeer.shares.accounts import KeptHead
-from backuppeer.trust import exposure
+from backuppeer.trust import exposure, score
 from backuppeer.trust.conduct import LIE_DAYS, Bar
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.auditing import AckPacks, AskAudit, Audited, GetLosses, ShownRow
@@ -117,8 +117,10 @@ def test_a_deleted_pack_file_is_found_named_and_convicts_the_host(house, play):
         assert Kind.INTEGRITY_FAULT not in watch.seen(house), "what a host tells by itself weighs less"
         standing = watch.vault.standing
         assert standing.bar(house.peer) is None, "who admits a loss is no liar, and gets data again"
-        assert standing.trust(house.peer)[0] <= 0.5
-        assert "lost or older on" in standing.caps(house.peer)[0]
+        assert standing.evidence(house.peer).standing.reported_loss_share == pytest.approx(0.32)
+        assert score.find_caps(standing.evidence(house.peer).standing) == [0.5, 0.3], "more than a hundredth"
+        [reason] = standing.caps(house.peer)
+        assert reason.startswith("it lost 32 % of your data, as it said itself on ")
         again = await watch.audit(house)
         assert again.faults == []
 
@@ -142,8 +144,11 @@ def test_many_reports_are_compared_with_the_ledger_in_few_walks_and_each_pack_is
 
         custody = Custody(watch.auditor._open(watch.partner(house), Reporter(watch._emit)))
         monkeypatch.setattr(ledger, "copies_at", count)
+        size_bytes = ledger.held_bytes(watch.partner(house).agreement)
         await custody.hear_losses()
         assert len(walks) == 1, "35 reports"
+        left_bytes = ledger.held_bytes(watch.partner(house).agreement)
+        assert watch.vault.standing.conduct(house.peer).told_bytes == size_bytes - left_bytes, "all reports together"
         assert custody._dossier.outcome.lost == 70
         assert len(custody._dossier.outcome.faults) == 35
         await custody.hear_losses()

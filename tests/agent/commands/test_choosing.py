@@ -91,6 +91,18 @@ def test_ones_own_hosts_blocked_and_caught_ones_are_not_proposed(bazaar):
     assert "--trial" in caught.value.hint
 
 
+def test_a_host_at_the_limit_whose_fault_is_not_made_good_is_not_proposed_and_its_risks_say_so(bazaar):
+    caught = bazaar.peers[0]
+    bazaar.saw(caught, Kind.INTEGRITY_FAULT, size_bytes=0)
+    assert bazaar.standing.trust(caught)[0] == 0.5
+    assert bazaar.standing.bar(caught) is None
+    assert bazaar.best() == [2, 3]
+    assert any("is not made good" in risk for risk in bazaar.standing.risks(caught))
+    bazaar.saw(caught, Kind.HEALED)
+    bazaar.saw(caught, Kind.CLEARED)
+    assert not any("is not made good" in risk for risk in bazaar.standing.risks(caught))
+
+
 def test_the_advice_of_a_newcomer_comes_only_where_somebody_is_not_trusted_and_names_no_host_of_ones_own(bazaar):
     del bazaar.listings[1:]
     bazaar.agree_with(1)

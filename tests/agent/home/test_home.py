@@ -16,7 +16,7 @@ from backuppeer.agent.home.config import (
     value_of,
 )
 from backuppeer.agent.home.config_writer import write_config
-from backuppeer.agent.home.home import Home, write_private
+from backuppeer.agent.home.home import Home, sweep_unfinished, write_private
 from backuppeer.agent.home.keyring import (
     check_master,
     create_identity,
@@ -291,3 +291,10 @@ def test_the_local_network_is_used_only_where_the_settings_can_be_read_and_say_y
         change_config(read_config(home), key, "perhaps")
     home.config.write_text("[network]\nlan = true")
     assert not may_use_lan(home)
+
+
+def test_a_folder_called_as_an_unfinished_file_stays_and_is_no_error(tmp_path):
+    (tmp_path / ".photos.20240101").mkdir()
+    (tmp_path / ".working.0a1b2c3d").touch()
+    sweep_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".photos.20240101"]

@@ -1,8 +1,10 @@
 """The settings of notifications: what can be meant, and that no secret of an address is ever shown."""
 
+import traceback
+
 import pytest
 
-from backuppeer.agent.home.config import DEFAULTS, Config, change_config, parse_config, value_of
+from backuppeer.agent.home.config import DEFAULTS, KEYS, Config, change_config, parse_config, value_of
 from backuppeer.agent.home.notify import NotifySettings, mask_urls
 from backuppeer.clock import parse_duration
 from backuppeer.errors import UserError
@@ -62,3 +64,28 @@ def test_a_file_that_was_changed_by_hand_is_checked_as_well(line):
 
 def test_what_names_no_service_is_masked_whole():
     assert mask_urls(["hunter2", "json://hunter2"]) == ["?://***", "json://***"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[notify]\n"json://user:hunter2@h" = 1\n',
+        '"json://user:hunter2@h in notify (at line 1, column 1)" = 1\n',
+        '["json://user:hunter2@h"]\n["json://user:hunter2@h"]\n',
+        '[notify]\n"json://user:hunter2@h".after = 1\n[notify."json://user:hunter2@h"]\n',
+    ],
+)
+def test_an_address_that_was_written_as_a_key_is_not_shown(text):
+    with pytest.raises(UserError) as caught:
+        parse_config(text)
+    assert "json://***" in caught.value.message
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("table", ["notify", "bandwidth", "schedule"])
+def test_an_unknown_key_of_a_table_is_answered_with_the_keys_of_that_table(table):
+    with pytest.raises(UserError) as caught:
+        parse_config(f"[{table}]\nunkown = 1\n")
+    names = ", ".join(key.partition(".")[2] for key in KEYS if key.startswith(f"{table}."))
+    assert set(names.split(", ")) <= set(caught.value.hint.removeprefix("keys there are: ").split(" (")[0].split(", "))
+    assert "servers" not in caught.value.hint

@@ -8,6 +8,7 @@ from agent.hosted import hosted
 from agent.houses import WISH
 from backuppeer.agent.host import serving as serving_module
 from backuppeer.host.incoming import Incoming
+from backuppeer.host.parts import Parts
 from backuppeer.limits import MIB, PART_AWAITED_S, REPLY_S
 from backuppeer.proof.merkle import compute_stored_id
 from backuppeer.wire.messages import Proceed, PutPack, Stored
@@ -90,6 +91,34 @@ def test_a_try_before_that_does_not_end_is_not_waited_for_longer(play, monkeypat
         async with link.session.request(offer(agreement)) as channel:
             assert (await channel.receive(Proceed)).have == 0
             await channel.send_raw(DATA)
+            await channel.receive(Stored)
+
+    play(scenario)
+
+
+def make_disk_small(store, monkeypatch):
+    """Give a store a disk that has room for the pack, once, beside what always stays free."""
+    incoming, most = store.directory / "incoming", store.quota.floor_bytes + len(DATA) + 100_000
+    monkeypatch.setattr(store.quota, "free_disk", lambda: most - sum(p.stat().st_size for p in incoming.iterdir()))
+
+
+@pytest.mark.parametrize("data", [DATA, DATA[:-1]])
+def test_what_came_before_a_cut_takes_no_room_from_a_pack_on_a_disk_that_is_nearly_full(house, play, monkeypatch, data):
+    async def scenario(link, agreement, left):
+        is_kept, keep, loop = asyncio.Event(), Parts.keep, asyncio.get_running_loop()
+
+        def told(parts, *kept):
+            keep(parts, *kept)
+            loop.call_soon_threadsafe(is_kept.set)
+
+        monkeypatch.setattr(Parts, "keep", told)
+        left.set()
+        await is_kept.wait()
+        make_disk_small(house.premises.open(), monkeypatch)
+        announced = PutPack(agreement=agreement, stored=compute_stored_id(data), size=len(data), resumes=True)
+        async with link.session.request(announced) as channel:
+            assert (await channel.receive(Proceed)).have == 0
+            await channel.send_raw(data)
             await channel.receive(Stored)
 
     play(scenario)

@@ -20,6 +20,7 @@ from backuppeer.proof.promises import Promises
 from backuppeer.proof.revisions import revise
 from backuppeer.proof.statements import sign_statement
 from backuppeer.signaling.knock import Verdict
+from backuppeer.trust.tenants import Deed
 from backuppeer.wire.codes import RefusalCode
 from backuppeer.wire.messages import GetRange, Proceed, PutPack, Range, Refused, Stored
 
@@ -330,12 +331,14 @@ def test_a_host_refuses_new_packs_for_a_debt_in_words_and_gives_back_takes_lists
         async with hosted(alice.host, bob.owner, find_debt=alice.promises.find_debt) as link:
             await link.put(agreement, b"a" * 50_000)
             alice.turn(RECIPROCITY_GRACE_S + RECIPROCITY_LOOK_S)
+            assert Deed.OWING not in alice.host.standing.tenancy(bob.peer)
             put = PutPack(agreement=agreement, stored=compute_stored_id(b"b"), size=1)
             with pytest.raises(RefusedError, match=r"you promised to keep 4\.19 MB in return") as caught:
                 await link.ask(put, Proceed)
             assert "backup-peer peers show" in caught.value.hint
             answer = await link.ask(put, Refused)
             assert answer.code == RefusalCode.OWED
+            assert alice.host.standing.tenancy(bob.peer)[Deed.OWING] == 1, "for its person: in the owner's record"
             assert await link.put(agreement, b"a" * 50_000) == "known"
             read = GetRange(agreement=agreement, stored=compute_stored_id(b"a" * 50_000), first_leaf=0, leaves=4)
             async with link.session.request(read) as channel:

@@ -13,6 +13,7 @@ from backuppeer.limits import SWEEP_S, SWEEP_SOONEST_S
 from backuppeer.proof.merkle import compute_stored_id
 from backuppeer.proof.removals import PackDelete, PackRevive, sign_removal
 from backuppeer.proof.statements import statement_hash
+from backuppeer.trust.tenants import Deed
 from backuppeer.wire.codes import CloseCode, RefusalCode
 from backuppeer.wire.messages import (
     Deleted,
@@ -59,6 +60,7 @@ def test_packs_are_deleted_revived_and_listed_on_the_word_of_their_owner(house, 
             assert await link.ask(wish, Deleted) == Deleted(packs=1, lock_s=HELD_S)
             assert (await link.ask(ListPacks(agreement=agreement), PackList)).packs == ()
             (row,) = (await link.ask(ListDeleted(agreement=agreement), DeletedList)).packs
+            assert house.standing.tenancy(owner.peer)[Deed.DELETED] == 1, "its person may see it in the owner's record"
             assert row == (STORED, len(DATA), HELD_S)
             usage = await link.ask(GetUsage(agreement=agreement), Usage)
             assert (usage.used_bytes, usage.deleted_bytes) == (len(DATA), len(DATA))
@@ -92,6 +94,7 @@ def test_a_delete_under_an_agreement_of_somebody_else_is_refused_like_one_that_d
                     answers.append(await channel.receive_any())
             assert answers[0] == answers[1]
             assert house.premises.open().has(agreement, STORED)
+            assert Deed.DELETED not in house.standing.tenancy(owner.peer)
 
     asyncio.run(scenario())
 

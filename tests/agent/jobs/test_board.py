@@ -16,6 +16,7 @@ from backuppeer.agent.jobs.backup import BackupJob, Paths
 from backuppeer.agent.jobs.board import Board, read_result
 from backuppeer.agent.jobs.kinds import KINDS, describe_request
 from backuppeer.agent.jobs.restore import RestoreJob
+from backuppeer.agent.owner.turn import Turn
 from backuppeer.agent.reporter import reporting
 from backuppeer.clock import SystemClock
 from backuppeer.control.auditing import AuditRequest
@@ -90,6 +91,102 @@ def progress(**more):
     from msgspec import to_builtins  # noqa: PLC0415 - beside its only use
 
     return to_builtins(Progress(phase="backing up", files=1, bytes_total=1000, **more))
+
+
+def test_what_an_ended_backup_came_to_is_its_result_and_not_the_last_that_was_told():
+    async def scenario():
+        stage = Play()
+
+        async def work(emit):
+            await emit(Event(event="progress", data=progress(bytes=7)))
+            return RESULT
+
+        await stage.begin(work)
+        (row,) = stage.board.rows()
+        assert (row.files, row.bytes) == (RESULT.files, RESULT.bytes)
+
+    play(scenario())
+
+
+def test_the_rate_of_a_backup_that_is_all_read_is_that_of_what_hosts_acknowledge():
+    async def scenario():
+        stage = Play()
+
+        async def work(emit):
+            for number in range(6):
+                await emit(Event(event="progress", data=progress(bytes=1000, sent_bytes=number * 50)))
+                await asyncio.sleep(2)
+            await stage.go_on.wait()
+            return RESULT
+
+        task = stage.begin(work)
+        await asyncio.sleep(10.5)
+        (row,) = stage.board.rows()
+        assert (row.bytes_per_s, row.left_s) == (23, None)
+        stage.go_on.set()
+        await task
+
+    play(scenario())
+
+
+def test_the_rate_of_a_restore_whose_first_pack_is_on_its_way_is_that_of_the_line():
+    async def scenario():
+        stage = Play()
+
+        async def work(emit):
+            for number in range(6):
+                await emit(Event(event="progress", data=progress(traffic_bytes=number * 5000)))
+                await asyncio.sleep(2)
+            await stage.go_on.wait()
+            return RESULT
+
+        task = stage.begin(work, route="restore", request=RestoreRequest(snapshot="latest", target="/t"))
+        await asyncio.sleep(10.5)
+        (row,) = stage.board.rows()
+        assert (row.bytes_per_s, row.left_s) == (2380, None)
+        stage.go_on.set()
+        await task
+
+    play(scenario())
+
+
+def test_a_question_is_no_news_when_it_was_answered():
+    async def scenario():
+        stage = Play()
+        stage.go_on.set()
+        for route in ("find", "diff", "stats", "prune"):
+            await stage.begin(route=route)
+        assert [row.kind for row in stage.board.rows()] == ["prune"]
+
+    play(scenario())
+
+
+def test_who_must_not_write_beside_a_paused_job_learns_which_it_is_and_how_it_goes_on():
+    async def scenario():
+        stage, turn_ = Play(), Turn()
+
+        async def work(emit):
+            async with turn_:
+                return await stage.wait(emit)
+
+        task = stage.begin(work)
+        await turn()
+        assert "is running in this home" in turn_.refuse().message
+        await stage.board.pause(1)
+        refused = turn_.refuse()
+        assert "job 1, which is paused" in refused.message
+        assert "`backup-peer resume 1` lets it go on" in refused.hint
+        with pytest.raises(NotFoundError, match=r"job 1 \(backup of /home/me\) is paused already") as caught:
+            await stage.board.pause(None)
+        assert "`backup-peer resume 1`" in caught.value.hint
+        stage.go_on.set()
+        await stage.board.resume(1)
+        await task
+        assert not turn_.locked()
+        async with turn_:
+            assert "is running in this home" in turn_.refuse().message
+
+    play(scenario())
 
 
 def test_one_that_failed_says_why_and_its_terminal_hears_it_too():
@@ -358,6 +455,7 @@ def test_work_of_the_schedule_is_a_job_that_can_be_cancelled():
         (BackupRequest(paths=["/a", "/b", "/c"]), "/a and 2 more"),
         (StreamRequest(name="db.sql"), "db.sql"),
         (RestoreRequest(snapshot="latest", path="/home", target="/t", set="photos"), "latest:/home to /t"),
+        (RestoreRequest(snapshot="ab" * 32, target="/t"), "abababab to /t"),
         (AuditRequest(), ""),
         (BackupRequest(paths=["/" + "x" * 500]), "/" + "x" * (JOB_NAME_CHARS - 2) + "…"),
     ],

@@ -66,12 +66,12 @@ async def drill(watch, *names):
 
 
 def leftovers(watch):
-    return list(watch.home.path.glob("drill-*"))
+    return list(watch.home.path.glob("backup-peer-drill-*"))
 
 
 def test_files_come_back_from_a_host_that_has_them_and_nothing_of_them_stays(house, try_out):
     async def scenario(watch):
-        left = watch.home.path / "drill-killed"
+        left = watch.home.path / "backup-peer-drill-killed00"
         left.mkdir()
         (left / "plain").write_text("of a drill that was killed")
         before = {path for path in watch.home.path.rglob("*") if "drill" not in str(path)}

@@ -5,11 +5,11 @@ import json
 import socketserver
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 class Webhook(http.server.ThreadingHTTPServer):
-    """Takes what is posted; answers with `code`, or not at all as long as `is_hanging`."""
+    """Takes what is posted; answers with `code`, or not at all as long as `is_hanging`, or without an end."""
 
     daemon_threads = True
 
@@ -18,6 +18,7 @@ class Webhook(http.server.ThreadingHTTPServer):
         self.heard: list[dict] = []
         self.passwords: list[str] = []
         self.code, self.is_hanging, self.ending = 200, False, threading.Event()
+        self.is_endless = False
 
     @property
     def url(self) -> str:
@@ -35,6 +36,10 @@ class _Post(http.server.BaseHTTPRequestHandler):
             self.server.heard.append(json.loads(body))
         self.send_response(self.server.code)
         self.end_headers()
+        piece = bytes(1 << 20)
+        with suppress(OSError):  # whoever asked has enough
+            while self.server.is_endless and not self.server.ending.is_set():
+                self.wfile.write(piece)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

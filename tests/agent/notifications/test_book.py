@@ -6,7 +6,14 @@ import pytest
 from backuppeer.agent.home.state import State
 from backuppeer.agent.notifications.book import Book, keep_book, plan_telling, read_book
 from backuppeer.agent.notifications.trouble import Trouble
-from backuppeer.limits import NOTIFY_AGAIN_S, NOTIFY_CALM_S, NOTIFY_KNOWN, NOTIFY_PER_DAY
+from backuppeer.limits import (
+    NOTIFY_AGAIN_S,
+    NOTIFY_CALM_S,
+    NOTIFY_KNOWN,
+    NOTIFY_LATEST_S,
+    NOTIFY_PER_DAY,
+    NOTIFY_PER_TROUBLE,
+)
 
 NOW_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000
@@ -67,13 +74,41 @@ def test_what_has_to_stand_for_a_while_is_told_after_it_and_never_if_it_ends_bef
     assert diary.tell(slow) == (["copies"], [])
 
 
-def test_beyond_so_many_a_day_trouble_waits_and_is_told_together(diary):
+def test_beyond_so_many_a_day_trouble_waits_some_hours_and_is_told_together(diary):
     for number in range(NOTIFY_PER_DAY):
-        assert diary.tell(trouble(stage=str(number)), after_ms=1000) == (["caught:alice"], [])
-    assert diary.tell(trouble("a"), trouble("b"), after_ms=1000) == ([], [])
-    assert diary.tell(trouble("a"), trouble("b"), after_ms=2 * HOUR_MS) == ([], []), "the solved one waits, too"
-    new, solved = diary.tell(trouble("a"), trouble("b"), after_ms=25 * HOUR_MS)
-    assert (new, solved) == (["a", "b"], ["text of caught:alice"])
+        assert diary.tell(*(trouble(str(n)) for n in range(number + 1)), after_ms=1000) == ([str(number)], [])
+    standing = [trouble(str(number)) for number in range(1, NOTIFY_PER_DAY)]
+    assert diary.tell(*standing, trouble("a"), after_ms=1000) == ([], [])
+    assert diary.tell(*standing, trouble("a"), trouble("b"), after_ms=2 * HOUR_MS) == ([], []), "the solved one waits"
+    late_ms = 1000 * NOTIFY_LATEST_S - 2 * HOUR_MS
+    assert diary.tell(*standing, trouble("a"), trouble("b"), after_ms=late_ms) == (["a", "b"], ["text of 0"])
+    assert diary.tell(*standing, trouble("a"), trouble("b"), trouble("c"), after_ms=1000) == ([], [])
+
+
+def test_one_that_changes_at_each_look_hides_no_other_and_is_told_some_times_a_day(diary):
+    told = [diary.tell(trouble("bad", stage=str(number)), after_ms=300_000)[0] for number in range(200)]
+    assert told == [["bad"]] * NOTIFY_PER_TROUBLE + [[]] * (200 - NOTIFY_PER_TROUBLE)
+    assert diary.tell(trouble("bad", stage="x"), trouble("caught:bob"), after_ms=1000) == (["caught:bob"], [])
+    assert diary.tell(trouble("bad", stage="y"), trouble("caught:bob"), after_ms=25 * HOUR_MS) == (["bad"], [])
+
+
+def test_one_that_comes_and_goes_is_told_some_times_a_day_and_its_end_as_often(diary):
+    said = []
+    for _ in range(7):
+        said += [diary.tell(trouble("bad")), diary.tell(), diary.tell()]
+    assert [new for new, _ in said if new] == [["bad"]] * NOTIFY_PER_TROUBLE
+    assert [solved for _, solved in said if solved] == [["text of bad"]] * NOTIFY_PER_TROUBLE
+    assert diary.tell(trouble("other"), after_ms=25 * HOUR_MS) == (["other"], [])
+    assert [entry.key for entry in diary.book.entries] == ["other"]
+
+
+def test_a_change_of_what_has_to_stand_for_a_while_has_to_stand_for_as_long(diary):
+    def copies(stage):
+        return trouble("copies", stage=stage, grace_s=2 * 3600)
+
+    assert [diary.tell(copies("1"))[0] for _ in range(3)] == [[], [], ["copies"]]
+    assert [diary.tell(copies(stage))[0] for stage in ("2", "1", "2", "1")] == [[]] * 4, "it flaps"
+    assert [diary.tell(copies("0"))[0] for _ in range(3)] == [[], [], ["copies"]]
 
 
 def test_a_clock_that_was_ahead_silences_nothing(diary):

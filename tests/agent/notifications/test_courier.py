@@ -2,6 +2,7 @@
 
 import asyncio
 import email
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from backuppeer.agent.notifications.message import Message
 from backuppeer.limits import NOTIFY_ANSWER_BYTES
 
 MESSAGE = Message(title="Backup Peer on attic: 1 trouble", body="Alice was caught.\n→ `backup-peer repair` there")
+CHILD = "backuppeer.agent.notifications"
 NOBODY = "json://127.0.0.1:1/secret-path"
 
 
@@ -45,6 +47,23 @@ def test_a_service_that_hangs_is_left_after_a_while_and_its_process_with_it(monk
         hook.is_hanging = True
         (answer,) = deliver(hook.url)
     assert answer == courier.Answer(reason="it was not sent within 0 s")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems don't hold a process to that limit")
+def test_a_service_that_answers_without_end_fills_no_memory_and_the_process_ends_by_itself(monkeypatch):
+    smaller = f"from {CHILD} import child; child.NOTIFY_MEMORY_BYTES = 128 << 20; child.main()"
+    monkeypatch.setattr(courier, "_COMMAND", (sys.executable, "-c", smaller))
+    with serving(Webhook()) as hook:
+        hook.is_endless = True
+        (answer,) = deliver(hook.url)
+    assert answer == courier.Answer(reason="it was not reached, or did not take it")
+
+
+def test_a_process_whose_agent_was_killed_ends_by_itself():
+    sooner = f"from {CHILD} import child; child.NOTIFY_SEND_S, child._GRACE_S = 0.0, 0.1; child.main()"
+    with subprocess.Popen([sys.executable, "-c", sooner], stdin=subprocess.PIPE) as process:
+        assert process.wait(60) == -signal.SIGALRM
 
 
 @pytest.mark.parametrize("said", [b"", b"no json", b"[]", b'[{"is_sent":1}]', b"[" * (NOTIFY_ANSWER_BYTES + 1)])

@@ -123,8 +123,8 @@ def test_one_place_that_is_away_keeps_nothing_from_the_others(machine, mailman, 
 def test_what_waits_comes_in_its_order_as_soon_as_a_place_takes_anything_again(machine, mailman):
     machine.set("json://there.example")
     mailman.answer = Answer(reason="away")
-    for stage in range(4):
-        machine.look(Trouble(key="a", text="a", stage=str(stage)))
+    for number in range(4):
+        machine.look(Trouble(key=str(number), text="a"))
     waiting = [each.message.title for each in read_outbox(machine.state)]
     mailman.answer = Answer(is_sent=True)
     assert machine.look(CAUGHT) == 5
@@ -170,6 +170,21 @@ def test_a_report_comes_each_week_where_it_is_wanted(machine, mailman):
     assert mailman.sent == [("json://there.example", "the week", False)]
 
 
+def test_a_report_that_cannot_be_made_keeps_no_trouble_back_and_comes_later(machine, mailman):
+    machine.set("json://there.example", report="weekly")
+    machine.look()
+    made = machine.teller._report
+
+    async def fail():
+        raise DamagedStateError("proven.db is damaged")
+
+    machine.teller._report = fail
+    assert machine.look(CAUGHT, later_s=8 * 86_400) == 1
+    machine.teller._report = made
+    assert machine.look(CAUGHT, later_s=600) == 1
+    assert [title for _, title, _ in mailman.sent] == ["Backup Peer on attic: 1 trouble", "the week"]
+
+
 def test_a_clock_that_is_put_back_begins_the_week_anew(machine, mailman):
     machine.set("json://there.example", report="weekly")
     machine.look()
@@ -184,7 +199,7 @@ def test_it_looks_again_and_again_also_after_a_look_that_failed(machine, monkeyp
 
     async def scenario():
         looked = asyncio.Event()
-        failures = [DamagedStateError("broken"), OSError("broken")]
+        failures = [DamagedStateError("broken"), OSError("broken"), RuntimeError("a fault of this program")]
 
         async def find():
             if failures:
@@ -199,6 +214,17 @@ def test_it_looks_again_and_again_also_after_a_look_that_failed(machine, monkeyp
         await asyncio.gather(running, return_exceptions=True)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("key", ["notify.told", "notify.pending"])
+@pytest.mark.parametrize("kept", [b"\xc1", b"\x01"])
+def test_a_book_or_an_outbox_that_is_damaged_silences_nothing(machine, mailman, key, kept):
+    machine.set("json://there.example")
+    machine.look(Trouble(key="before", text="before"))
+    machine.state.put_setting(key, kept)
+    assert machine.look(CAUGHT) == 1
+    assert machine.look(CAUGHT) == 0
+    assert describe_unsent(machine.home, machine.state) == []
 
 
 def test_without_apprise_status_says_what_is_missing(machine, monkeypatch):

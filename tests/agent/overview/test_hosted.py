@@ -11,7 +11,12 @@ from agent.host.test_scrubbing import scenario_of, scrubbing_of
 from backuppeer.agent.host.sweeping import Sweeping
 from backuppeer.agent.host.waived import Deed, Word
 from backuppeer.agent.overview import hosted
+from backuppeer.host.losses import LossCount
+from backuppeer.ids import AgreementId, PeerId
 from backuppeer.limits import FREE_DISK_FLOOR_BYTES
+
+GROWTH = [(1, 2), (1, 5000), (2, 2)]
+"""The owner, and how many packs of it are lost."""
 
 
 def test_a_mass_deletion_is_told_until_it_was_seen(house, owner):
@@ -21,7 +26,7 @@ def test_a_mass_deletion_is_told_until_it_was_seen(house, owner):
     delete_directly(house, owner, agreement)
     house.state.call(owner.peer, "bob", 1)
     (found,) = hosted.find_deletions(sweeping, house.state)
-    assert (found.key, found.stage) == (f"deletion:{agreement.hex()}", "1")
+    assert (found.key, found.stage) == (f"deletion:{agreement.hex()}", "10")
     assert found.text.startswith("bob asked to delete 100 % of its data")
     sweeping.alarms.see(house.state)
     assert list(hosted.find_deletions(sweeping, house.state)) == []
@@ -63,7 +68,30 @@ def test_what_an_owner_had_erased_at_once_is_told_until_it_was_seen(house, owner
     assert list(hosted.find_waived(waived)) == []
 
 
-def test_what_the_own_disk_lost_is_told_once_however_it_grows(house, owner):
+def test_deeds_of_two_owners_whose_names_differ_by_a_digit_alone_are_two_troubles(house):
+    waived = house.waiving.waived
+    for number in (1, 2):
+        house.state.call(PeerId(bytes([number]) * 32), f"nas{number}", 1)
+        waived.add(
+            Word(owner=bytes([number]) * 32, agreement=bytes([number]) * 16, deed=Deed.ENDED, time_ms=0, size_bytes=7)
+        )
+    first, second = hosted.find_waived(waived)
+    assert first.key != second.key
+    more = Word(owner=bytes([1]) * 32, agreement=bytes([1]) * 16, deed=Deed.ENDED, time_ms=0, size_bytes=7000)
+    waived.add(more)
+    grown = next(found for found in hosted.find_waived(waived) if found.key == first.key)
+    assert grown.stage != first.stage
+
+
+def test_what_the_own_disk_lost_is_told_of_each_owner_and_again_when_it_is_twice_as_much():
+    counts = [(LossCount(AgreementId(bytes([number]) * 16), packs, 0), f"nas{number}") for number, packs in GROWTH]
+    scrubbing = SimpleNamespace(list_losses=lambda _: counts)
+    small, large, other = hosted.find_losses(scrubbing, None)
+    assert small.key == large.key != other.key
+    assert small.stage != large.stage
+
+
+def test_what_the_own_disk_lost_is_told_and_names_no_folder(house, owner):
     scrubbing = scrubbing_of(house)
 
     async def act(deal, stored):

@@ -127,6 +127,16 @@ def test_a_host_that_was_not_met_for_days_is_told_unless_it_is_there_now(house, 
     assert list(owned.find_away(owner.state, {house.peer}, now_ms + 1000 * NOTIFY_AWAY_S)) == []
 
 
+def test_a_host_that_was_met_when_the_clock_was_ahead_is_told_after_as_many_days(house, owner):
+    owner.agree_with(house)
+    now_ms = 1_800_000_000_000
+    owner.state.meet(house.peer, now_ms + 400 * 86_400_000)
+    (found,) = owned.find_away(owner.state, (), now_ms)
+    assert found.grace_s == NOTIFY_AWAY_S
+    assert "was not there for days: " in found.text
+    assert list(owned.find_away(owner.state, {house.peer}, now_ms)) == []
+
+
 def test_an_alarm_about_who_is_who_is_told_until_it_was_seen_on_the_machine(house, owner):
     raise_alarm(owner.state, house.peer, Sort.WORDS, now_ms=1_795_000_000_000)
     (found,) = owned.find_doubts(owner.state)

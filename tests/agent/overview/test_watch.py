@@ -25,6 +25,14 @@ def test_a_look_that_fails_is_a_trouble_itself_and_the_others_are_told():
     assert "/home" not in "".join(f"{trouble.text}{trouble.fix}" for trouble in found)
 
 
+def test_a_fault_of_the_program_in_one_look_hides_nothing_of_the_others_either():
+    def fail():
+        raise RuntimeError("a fault of this program")
+
+    found = gather(fail, lambda: [Trouble(key="b", text="b")])
+    assert [trouble.key for trouble in found] == ["unreadable", "b"]
+
+
 @pytest.mark.parametrize(
     ("free", "stages"), [(HOME_LOW_BYTES, []), (HOME_LOW_BYTES - 1, ["low"]), (HOME_FULL_BYTES - 1, ["full"])]
 )

@@ -24,6 +24,7 @@ from backuppeer.proof.revisions import SECOND_MS, Wish
 from backuppeer.proof.statements import peek_statement
 from backuppeer.trust.evidence import EvidenceLog
 from backuppeer.trust.exposure import TRIAL_BYTES
+from backuppeer.trust.tenants import Deed
 from backuppeer.wire.messages import Unsupported
 from backuppeer.wire.terms import GiveNotice, NoticeTaken
 
@@ -90,6 +91,7 @@ def test_an_owner_ends_it_and_both_know_until_when_all_is_kept(house, owner):
         with pytest.raises(UserError, match="already"):
             await sides.mine.end(house.peer)
         back = await sides.mine.take_back(house.peer)
+        assert house.standing.tenancy(owner.peer)[Deed.NOTICED] == 1, "its person may see it in the owner's record"
         assert back == (0, True)
         assert sides.store.notices.left_s(sides.agreement) is sides.left() is None
         assert describe_endings(owner.state) == house.ending.describe() == []
@@ -354,6 +356,7 @@ def test_a_stranger_ends_nothing(house, owner, tmp_path):
                 await link.ask(GiveNotice(agreement=agreement, signed=signed), NoticeTaken)
 
     asyncio.run(run())
+    assert house.standing.tenancy(stranger.peer) == {}
     assert house.ending.left_for(owner.peer) is None
     stranger.close()
 

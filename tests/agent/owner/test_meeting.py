@@ -8,6 +8,7 @@ import pytest
 
 from agent.estates import estate_of
 from agent.loops import VirtualClock, play
+from backuppeer.agent.brake import Brake, use_brake
 from backuppeer.agent.owner import rebuild
 from backuppeer.agent.owner.lagging import describe_lacking
 from backuppeer.agent.owner.meeting import Meeting
@@ -19,6 +20,7 @@ from backuppeer.ids import AgreementId, StoredId
 from backuppeer.limits import (
     HEAR_S,
     HERALD_FIRST_S,
+    PAUSE_GRACE_S,
     REFRESH_PACK_S,
     REFRESH_ROW_S,
     REFRESH_S,
@@ -272,6 +274,34 @@ def test_hosts_that_do_not_show_their_heads_are_waited_for_side_by_side(rest_s, 
             ("waiting", "waiting for c"),
             ("working", "going on without c"),
         ]
+
+
+@pytest.mark.parametrize("fails_after_s", [4.0, PAUSE_GRACE_S + 1])
+def test_who_is_away_while_a_job_is_paused_ends_nothing_and_is_asked_anew_when_it_goes_on(fails_after_s):
+    failed, asked, brake = [], [], Brake()
+
+    class Back(Hushed):
+        async def ask_head(self, partner, waiting=None):
+            asked.append(asyncio.get_running_loop().time())
+            if len(asked) == 1:
+                await asyncio.sleep(fails_after_s)
+                raise PeerUnreachable("away")
+            return await super().ask_head(partner, waiting)
+
+    async def scenario():
+        use_brake(brake)
+        meeting = Meeting(Back("a"), Listener(), lambda partner, _: failed.append(partner.name))
+        hearing = asyncio.create_task(meeting.hear([nobody("a")]))
+        await asyncio.sleep(1)
+        brake.pull()
+        await asyncio.sleep(10 * HEAR_S)
+        assert brake.is_settled
+        assert not hearing.done()
+        brake.release()
+        return [partner.name for partner in await hearing], meeting._waited_s < HEAR_S
+
+    assert play(scenario()) == (["a"], True)
+    assert (failed, asked) == ([], [0, 1 + 10 * HEAR_S])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+from court import Court
 
 from agent.loops import SetClock
 from agent.parties import Party, running
@@ -41,7 +42,6 @@ from backuppeer.wire.receipts import (
     ReceiptsAre,
     ReceiptsShown,
 )
-from proof.court import Court
 
 VIEWER, TELLER, ALICE, BOB, CAROL = 1, 2, 3, 4, 5
 NOW = START + 2 * MONTH_MS
@@ -188,21 +188,31 @@ def test_nothing_is_told_of_what_has_grown_old(viewer, teller):
 
 
 def test_a_partner_is_asked_once_a_day_and_answers_a_few_times(viewer, teller):
+    assert ask(viewer, teller) is not None
+    assert ask(viewer, teller) is None
+    for _ in range(RECEIPT_ANSWERS_A_DAY - 1):
+        viewer.clock.ms += DAY_MS
+        assert ask(viewer, teller) is not None
+    viewer.clock.ms += DAY_MS
+    with pytest.raises(RefusedError, match="often enough"):
+        ask(viewer, teller)
+    teller.clock.ms += DAY_MS
+    viewer.clock.ms += DAY_MS
+    assert ask(viewer, teller) is not None
+
+
+def test_in_one_session_a_partner_is_answered_once_and_that_uses_up_nothing_of_the_day(viewer, teller):
     async def run():
         async with meeting(viewer, teller) as session:
             assert await viewer.exchange.ask(session) is not None
-            assert await viewer.exchange.ask(session) is None
-            for _ in range(RECEIPT_ANSWERS_A_DAY - 1):
+            for _ in range(RECEIPT_ANSWERS_A_DAY):
                 viewer.clock.ms += DAY_MS
-                assert await viewer.exchange.ask(session) is not None
-            viewer.clock.ms += DAY_MS
-            with pytest.raises(RefusedError, match="often enough"):
-                await viewer.exchange.ask(session)
-            teller.clock.ms += DAY_MS
-            viewer.clock.ms += DAY_MS
-            assert await viewer.exchange.ask(session) is not None
+                with pytest.raises(RefusedError, match="in this session"):
+                    await viewer.exchange.ask(session)
 
     asyncio.run(run())
+    viewer.clock.ms += DAY_MS
+    assert ask(viewer, teller) is not None, "the next session"
 
 
 def test_number_and_order_of_rows_tell_nothing(viewer, teller):

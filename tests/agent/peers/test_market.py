@@ -7,16 +7,19 @@ import msgspec
 import pytest
 
 from agent.loops import START_MS, SetClock
+from agent.viewers import Viewer
 from backuppeer.agent.home import state as state_module
 from backuppeer.agent.home.state import State
 from backuppeer.agent.peers.market import Market
 from backuppeer.agent.peers.names import resolve_peer
 from backuppeer.agent.repute.explaining import Regard
+from backuppeer.cli.render import format_trust
 from backuppeer.control.api import BrowseRequest
 from backuppeer.crypto.identity import SigningKey
 from backuppeer.ids import PeerId, shorten_peer_id
 from backuppeer.limits import BROWSE_SLICE_ROWS
 from backuppeer.signaling.listing import open_listing
+from backuppeer.trust.score import Evidence, score_host
 from signaling.kit import Host
 
 
@@ -69,6 +72,24 @@ def test_beyond_the_cap_those_heard_of_least_recently_go_and_those_shown_stay_lo
     assert state.heard() == [PEERS[3], PEERS[1], PEERS[5]]
     browse(limit=2, sort="free")
     assert state.heard()[1:] == [PEERS[4], PEERS[5]]
+
+
+def test_who_is_a_hair_below_what_was_asked_for_is_not_shown_as_if_it_reached_it(state, monkeypatch, tmp_path):
+    viewer = Viewer(tmp_path / "viewer")
+    evidence = Evidence(alpha=13.42)
+    assert 0.7995 < score_host(evidence) < 0.8
+    monkeypatch.setattr(viewer.standing, "evidence", lambda _: evidence)
+    market = Market(state, SetClock(), PeerId(bytes(32)), views=viewer.views)
+
+    async def answer(_servers, *, everything, **_):
+        return SimpleNamespace(listings=LISTINGS)
+
+    monkeypatch.setattr(market, "_ask", answer)
+    asked = [asyncio.run(market.browse([], BrowseRequest(min_trust=trust))) for trust in (0.8, 0.799)]
+    viewer.close()
+    assert list(map(len, asked)) == [0, len(LISTINGS)]
+    [trust, *_] = [row.trust for row in asked[1]]
+    assert format_trust(trust, "fair", limit=0.8) == "0.799 fair"
 
 
 class Counting:

@@ -1,8 +1,10 @@
 """Caps on what is sent and received: kept to, shared by sessions, changed while bytes move (ADR 88)."""
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -11,7 +13,7 @@ from agent.parties import Party, running
 from backuppeer.agent.home.bandwidth import Caps
 from backuppeer.agent.peers.rates import Rates, choose_caps
 from backuppeer.clock import SystemClock
-from backuppeer.ids import AgreementId, StoredId
+from backuppeer.ids import AgreementId, PeerId, StoredId
 from backuppeer.limits import BANDWIDTH_LOOK_S, MIB
 from backuppeer.transport.memory import Network
 from backuppeer.wire.messages import GetRange, Proceed, PutPack, Range, Stored
@@ -19,6 +21,7 @@ from backuppeer.wire.messages import GetRange, Proceed, PutPack, Range, Stored
 ASK = GetRange(agreement=AgreementId(b"a" * 16), stored=StoredId(b"s" * 32), first_leaf=0, leaves=1)
 PUT = PutPack(agreement=AgreementId(b"a" * 16), stored=StoredId(b"s" * 32), size=MIB)
 MB = 1_000_000
+PEER = PeerId(b"p" * 32)
 
 
 class Meter:
@@ -182,7 +185,7 @@ def test_what_was_not_used_is_made_up_for_a_moment_at_most():
     clock = SetClock()
     rates = Rates(clock)
     rates.read = say(up=MB)
-    up = rates.share()[0].up
+    up = rates.share(PEER)[0].up
     assert up.most() == 125_000
     clock.ms += 3_600_000
     assert up.owe(250_000).rest_s() == 0
@@ -193,7 +196,7 @@ def test_a_stream_that_ends_leaves_the_line_to_the_others():
     clock = SetClock()
     rates = Rates(clock)
     rates.read = say(up=MB)
-    up = rates.share()[0].up
+    up = rates.share(PEER)[0].up
     rates.look()
     first, second, third = (up.owe(size) for size in (350_000, 10**9, 100_000))
     assert first.rest_s() == pytest.approx(0.1)
@@ -207,8 +210,40 @@ def test_a_stream_that_ends_leaves_the_line_to_the_others():
     assert third.rest_s() == 0, "no cap, no line"
 
 
+def test_a_peer_with_many_sessions_has_one_share_and_another_waits_for_one_piece_of_it():
+    rates = Rates(SetClock())
+    rates.read = say(up=MB)
+    rates.look()
+    crowd = [rates.share(PEER) for _ in range(8)]
+    pieces = [as_host.up.owe(350_000) for _, as_host in crowd]
+    assert [piece.rest_s() for piece in pieces] == [pytest.approx(0.1)] * 8
+    assert rates.share(PeerId(b"q" * 32))[1].up.owe(100_000).rest_s() == pytest.approx(0.2)
+
+
+def test_each_session_has_the_share_of_its_peer():
+    async def scenario():
+        network = Network()
+        owner, host = Party(network, 1), Party(network, 2)
+        async with running(owner, host):
+            _, theirs = await owner.meet(host)
+            assert (theirs.lanes.as_owner, theirs.lanes.as_host) == host.sessions.rates.share(theirs.peer)
+
+    play(scenario())
+
+
+def test_a_share_goes_with_the_last_session_of_its_peer():
+    rates = Rates(SetClock())
+    first, again = rates.share(PEER), rates.share(PEER)
+    assert first[0] is again[0]
+    assert first[1] is again[1]
+    kept = [weakref.ref(brakes) for brakes in first]
+    del first, again
+    gc.collect()
+    assert [ref() for ref in kept] == [None, None]
+
+
 def test_without_caps_nothing_is_counted_and_no_clock_looked_at():
-    owner, host = Rates(None).share()
+    owner, host = Rates(None).share(PEER)
     assert (owner.up.most(), owner.down.most(), host.up.most(), host.down.most()) == (0, 0, 0, 0)
 
 
@@ -228,8 +263,8 @@ def test_threads_that_share_a_cap_keep_to_it_together():
     rates = Rates(SystemClock())
     rates.read = say(up=8 * MB)
 
-    def send() -> None:
-        up = rates.share()[0].up
+    def send(peer: PeerId) -> None:
+        up = rates.share(peer)[0].up
         for _ in range(8):
             up.most()
             piece = up.owe(100_000)
@@ -237,7 +272,7 @@ def test_threads_that_share_a_cap_keep_to_it_together():
                 threading.Event().wait(rest_s)
 
     begun_s = time.monotonic()
-    threads = [threading.Thread(target=send) for _ in range(5)]
+    threads = [threading.Thread(target=send, args=(PeerId(bytes([number]) * 32),)) for number in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:

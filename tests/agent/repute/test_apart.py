@@ -45,10 +45,15 @@ def test_hosts_of_one_network_are_one_and_those_of_one_house_address_are_not(wor
 
 
 def test_a_label_of_a_place_ties_and_one_of_half_a_continent_does_not(world):
-    for region, is_tied in (("DE-BER", True), ("US-W", False), ("EU", False), ("", False)):
+    places = ("DE-BER", "DE-BE", "US-CA", "SA-01", "EU-BER")
+    wide = ("US-W", "US-NW", "EU-DE", "EU-SE", "EU", "DE", "")
+    for region in (*places, *wide):
         world.apart.note_region(ALICE, region)
         world.apart.note_region(BOB, region)
-        assert bool(world.apart.find_ties(ALICE, [BOB])) == is_tied
+        assert bool(world.apart.find_ties(ALICE, [BOB])) == (region in places), region
+    world.apart.note_region(ALICE, "DE-BE")
+    world.apart.note_region(BOB, "DE-HH")
+    assert world.apart.find_ties(ALICE, [BOB]) == []
 
 
 def test_regions_of_so_many_hosts_are_kept_and_the_oldest_go(world):

@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from court import DAY_MS, LIE, Court
 from parties import NOW_MS
 
 from agent.loops import SetClock
@@ -14,7 +15,6 @@ from backuppeer.proof.charges import pack_charge
 from backuppeer.proof.statements import peek_statement, sign_statement
 from backuppeer.trust.conduct import Bar, find_bar, stand
 from backuppeer.trust.evidence import EvidenceLog, Kind, Observation
-from proof.court import DAY_MS, LIE, Court
 
 DELIVERER = peer(900)
 NOW = NOW_MS + 30 * DAY_MS

@@ -78,7 +78,7 @@ def test_a_peer_nobody_ever_heard_of_is_no_such_thing_and_one_on_the_market_is_s
     state.put_heard([BOB])
     found = desk.explain(format_peer_id(BOB))
     assert (found.known, found.reason, found.trust_level) == (False, "nothing known", "unproven")
-    assert found.trust == pytest.approx(0.098, abs=0.001)
+    assert found.trust == pytest.approx(0.0976, abs=0.001)
 
 
 def test_what_is_shown_adds_up_and_the_way_up_names_commands(desk):
@@ -112,6 +112,16 @@ def test_a_loss_names_its_day_and_repair_ends_it_until_it_is_sent_again_then_an_
     assert desk.explain().raises[1].text.startswith("then "), "the one cap and then the other"
     desk.saw(Kind.HEALED)
     assert "backup-peer audit alice --now" in [each.command for each in desk.explain().raises]
+
+
+def test_a_loss_that_the_host_reported_caps_as_one_found_out_says_whose_word_it_is_and_ends_by_the_same(desk):
+    desk.saw(Kind.REPORTED_LOSS, days_ago=3, size_bytes=50 * GIB)
+    found = desk.explain()
+    assert {cap.name for cap in found.caps} == {"unresolved_loss", "reported_loss_share"}
+    assert found.caps[0].text.startswith("it lost 100 % of your data, as it said itself on ")
+    assert (found.caps[0].trust, found.caps[1].text) == (0.3, "what it lost is not made good yet")
+    assert [each.command for each in found.raises if "sent again" in each.text] == ["backup-peer repair"]
+    assert desk.standing.bar(BOB) is None, "who admits fares no worse than who hides"
 
 
 def test_a_lie_and_a_relapse_say_when_they_end_by_themselves(desk):

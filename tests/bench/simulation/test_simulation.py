@@ -55,7 +55,7 @@ def test_attacks_on_a_small_world_miss_no_target(results):
         ("succession", Rules(follows_heirs=False), "most an honest one loses by announcing"),
         ("on-off-refusing", Rules(sees_relapses=False), "most from the third cycle on"),
         ("honest", Rules(spans_most=1), "hosts at .5 by day 45"),
-        ("honest", Rules(weighs_covered=False), "day at which a host of 10 GiB or more is at .8"),
+        ("honest", Rules(weighs_covered=False), "day at which the median host of ≥ 10 GiB is at .8"),
     ],
 )
 def test_a_world_without_a_rule_misses_the_target_that_the_rule_is_for(scenario, rules, metric):

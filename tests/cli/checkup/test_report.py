@@ -72,6 +72,7 @@ def test_of_the_log_only_named_fields_are_told_and_reasons_of_the_network_alone(
         json.dumps({"event": "file left out", "reason": "diary of mine.txt"}),
         "no json",
         "[1]",
+        "[" * 100_000,
     ]
     _, told = report(is_open=True, log=lines)
     assert told["log"] == [{"event": "session ended", "reason": "it stopped answering"}, {"event": "file left out"}]

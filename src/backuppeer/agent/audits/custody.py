@@ -23,6 +23,7 @@ from backuppeer.proof.custody import HeadHeld, LossCause, Standing, StoreAck
 from backuppeer.proof.statements import ZERO_HASH, statement_hash
 from backuppeer.shares.accounts import Ack, KeptHead
 from backuppeer.shares.copies import PAGE_ROWS, Copy
+from backuppeer.trust.conduct import add_told
 from backuppeer.trust.evidence import Kind
 from backuppeer.wire.messages import HeadIs
 
@@ -36,6 +37,8 @@ class Custody:
         self._proven, self._clock = dossier.repository.proven, dossier.vault.clock
         self.kept: KeptHead | None = None
         """The newest head that it countersigned, whole."""
+        self._told_bytes: int | None = None
+        """Of all that it reported lost and was not sent again since; None: no report was read yet."""
 
     async def hear_head(self) -> Standing | None:
         """Return revision and head upon which the host can be asked; None when it can't, and the outcome says why.
@@ -142,13 +145,20 @@ class Custody:
         dossier.accuser.lost_pack(loss, copies[0].stored)
         fault = IntegrityFault(f"it reports that it lost packs of yours: {len(copies)} ({loss.said.cause})")
         # Told by itself: weighs a quarter of what a host is blamed for that is found out (DESIGN 8).
-        dossier.vault.saw(self._partner, Kind.REPORTED_LOSS)
+        told_bytes = self._count_told(sum(copy.size for copy in copies))
+        dossier.vault.saw(self._partner, Kind.REPORTED_LOSS, size_bytes=told_bytes)
         is_readable = loss.said.cause is LossCause.DAMAGED
         dossier.convict(fault, hint=LOST_PACKS, copies=copies if is_readable else (), is_blamed=False)
         if not is_readable:
             # Forgotten, so that the next list of packs does not blame it a second time for what it told.
             dossier.repository.ledger.forget_copies(copies)
             self._proven.disown(self._agreement, [copy.stored for copy in copies])
+
+    def _count_told(self, size_bytes: int) -> int:
+        if self._told_bytes is None:
+            self._told_bytes = add_told(self._dossier.vault.standing.conduct(self._partner.peer), 0)
+        self._told_bytes += size_bytes
+        return self._told_bytes
 
     # acknowledgements
     async def acknowledge(self, standing: Standing) -> list[Copy]:

@@ -11,6 +11,7 @@ from backuppeer.agent.peers.names import name_of
 from backuppeer.control.saving import LeftOut
 from backuppeer.ids import PeerId, format_peer_id, parse_peer_id
 from backuppeer.trust.policy import BEST_LEAST
+from backuppeer.trust.score import write_below
 
 _FURTHER: Final = "`backup-peer browse` shows other hosts"
 
@@ -55,4 +56,4 @@ def _say_short(agent: Agent, peer: PeerId) -> list[str]:
     is_known = agent.parts.views.explaining.is_known(peer)
     if agent.parts.standing.caps(peer) or value >= BEST_LEAST or not is_known:
         return []
-    return [f"what is known of this peer makes {value:.2f}; from {BEST_LEAST:.2f} on it is fair"]
+    return [f"what is known of this peer makes {write_below(value, BEST_LEAST)}; from {BEST_LEAST:.2f} on it is fair"]

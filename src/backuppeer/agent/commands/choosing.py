@@ -56,7 +56,8 @@ class ChooseCommands:
         bar = self._parts.standing.bar(peer)
         if bar is Bar.DOUBTED or doubts_about(self._parts.state, peer):
             return "in doubt"
-        if bar is not None:
+        # A small fault bars nothing, and yet nobody is proposed before it is made good.
+        if bar is not None or self._parts.standing.is_unresolved(peer):
             return "known to have failed"
         # Not the number of a row, which is rounded.
         return f"{_BELOW} {BEST_LEAST:.2f}" if self._parts.standing.trust(peer)[0] < BEST_LEAST else ""

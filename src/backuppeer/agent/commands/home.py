@@ -56,6 +56,7 @@ from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.proof.revisions import end_ms
 from backuppeer.transport.base import PathKind
 from backuppeer.trust.policy import UNCOMPARED
+from backuppeer.trust.score import round_down
 
 
 class HomeCommands:
@@ -220,7 +221,7 @@ class HomeCommands:
             used_bytes=room.used_bytes,
             safety_words=await spell_safety_words(self._parts.keys.peer, record.peer),
             last_seen=format_time(seen_ms) if seen_ms else "",
-            trust=round(trust, 3),
+            trust=round_down(trust),
             trust_level=level.value,
             deleted_bytes=room.deleted_bytes,
             next_free_bytes=room.next_bytes,

@@ -29,6 +29,7 @@ from backuppeer.errors import NotFoundError, UserError
 from backuppeer.ids import PeerId, format_peer_id
 from backuppeer.trust.conduct import Conduct
 from backuppeer.trust.explain import FELT, Failure, Raise, Stretch, Way
+from backuppeer.trust.score import round_down
 
 _PLACES: Final = 4
 """Decimals of evidence in results."""
@@ -132,7 +133,7 @@ class ReputationCommands:
                 text = text if each.trust >= found.parts.trust + FELT else f"{text}; that alone raises no score"
             if each.way is Way.KEEP and not self._parts.standing.measure_held(peer):
                 text, command = f"first it must keep something of yours, then {text}", self._say_first(peer, name)
-            yield RaiseRow(trust=round(each.trust, 3), text=text, command=command)
+            yield RaiseRow(trust=round_down(each.trust), text=text, command=command)
 
     def _say_first(self, peer: PeerId, name: str) -> str:
         """Return the command by which a peer gets something to keep."""
@@ -163,7 +164,7 @@ def _say_lift(cap: str, name: str, found: Explanation) -> tuple[str, str]:
             return "you take the block back", f"backup-peer unblock {name}"
         case "silent_beyond_grace":
             return "it answers again", ""
-        case "unresolved_loss" | "verified_loss_share":
+        case "unresolved_loss" | "verified_loss_share" | "reported_loss_share":
             return _say_mending(found.conduct, name)
         case _:
             ends_ms = next(limit.ends_ms for limit in found.caps if limit.limit.name == cap)

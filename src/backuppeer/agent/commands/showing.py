@@ -27,6 +27,7 @@ from backuppeer.host.leases import Lease
 from backuppeer.ids import AgreementId, PeerId, format_peer_id
 from backuppeer.proof.revisions import end_ms, list_parties, promises_of
 from backuppeer.proof.statements import Agreement, peek_statement
+from backuppeer.trust.score import round_down
 
 
 class ShowCommands:
@@ -51,7 +52,7 @@ class ShowCommands:
             blocked=peer in self._state.blocks,
             there=there,
             here=here,
-            trust=round(trust, 3),
+            trust=round_down(trust),
             trust_level=level.value,
             capped=self._agent.parts.standing.caps(peer),
             lineage=say_lineage(self._state, self._agent.parts.views.heirs, peer),

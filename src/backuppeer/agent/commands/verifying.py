@@ -18,6 +18,7 @@ from backuppeer.control.verifying import VerifyPlan, VerifyRequest, VerifyResult
 from backuppeer.errors import UserError
 from backuppeer.ids import PeerId, format_peer_id, shorten_peer_id
 from backuppeer.trust.evidence import Kind
+from backuppeer.trust.score import round_down
 
 
 class VerifyCommands:
@@ -53,9 +54,9 @@ class VerifyCommands:
             peer_id=format_peer_id(peer),
             alias=alias_of(self._parts.state, peer),
             verified=standing.is_friend(peer),
-            trust_before=round(before, 3),
+            trust_before=round_down(before),
             trust_level_before=level_before.value,
-            trust=round(trust, 3),
+            trust=round_down(trust),
             trust_level=level.value,
         )
 

@@ -259,7 +259,7 @@ def settle_in(home: Home, belongings: Belongings) -> PeerId:
     """Make a home of what a file holds: the identity last, so that a crash leaves none.
 
     Raises:
-        UserError: an identity is there already.
+        UserError: an identity is there already, or what is left of a home that was being deleted.
         LocalError: the system refuses.
 
     """
@@ -267,6 +267,7 @@ def settle_in(home: Home, belongings: Belongings) -> PeerId:
         raise UserError(
             f"{home.path} already has an identity", hint="import into another folder with --home DIR; nothing changed"
         )
+    home.check_whole()
     home.prepare()
     if belongings.config:
         write_private(home.config, belongings.config.encode())

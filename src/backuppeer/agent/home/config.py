@@ -15,7 +15,7 @@ from backuppeer.agent.home.config_lines import find_line
 from backuppeer.agent.home.home import Home
 from backuppeer.agent.home.notify import NotifySettings, check_notify, mask_urls, split_urls
 from backuppeer.agent.home.sets import BackupSet, check_sets
-from backuppeer.agent.home.slips import convert
+from backuppeer.agent.home.slips import convert, hide_address
 from backuppeer.errors import DamagedStateError, LocalError, UserError
 
 
@@ -168,7 +168,8 @@ def parse_config(text: str) -> Config:
     try:
         told = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        raise UserError(str(exc), hint="mend or delete the file; it is written in TOML") from exc
+        # A key that stands there twice is named, and may be an address.
+        raise UserError(hide_address(str(exc)), hint="mend or delete the file; it is written in TOML") from None
     sets = told.pop("sets", {})
     config = convert(told, Config, "")
     if not isinstance(sets, dict):

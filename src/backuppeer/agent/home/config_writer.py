@@ -73,7 +73,8 @@ def _write(home: Home, config: Config) -> None:
     check_sets(config.sets)
     values = {key: value for key, value in msgspec.to_builtins(config).items() if value is not None}
     before = home.config.read_bytes().decode() if home.config.exists() else ""
-    write_private(home.config, amend(before, values).encode())
+    # Of a link, what it leads to is replaced.
+    write_private(home.config.resolve(), amend(before, values).encode())
 
 
 def amend(text: str, values: Mapping[str, object]) -> str:

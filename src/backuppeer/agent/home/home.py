@@ -8,18 +8,22 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import platformdirs
 
 from backuppeer.db import explain_full
-from backuppeer.errors import LocalError
+from backuppeer.errors import LocalError, UserError
+from backuppeer.limits import EDIT_KEPT_S
 
 PROOFS: Final = "proofs"
 """Folder of a home in which proofs against hosts lie."""
-
+DRILL: Final = "backup-peer-drill-"
+"""What the folders begin with in which drills read files; eight characters follow."""
+EDIT_PREFIX: Final = ".config.edit-"
+"""What the copy of the settings is called that is open in an editor, and what that keeps beside it."""
 
 _UNFINISHED: Final = re.compile(r"\..+\.[0-9a-f]{8}")
 """What `write_private` calls a file until it is whole."""
@@ -90,6 +94,34 @@ class Home:
     def passing_mark(self) -> Path:
         """The file that says so; nothing but `recover --check` makes it."""
         return self.path / "passing"
+
+    @property
+    def leaving_mark(self) -> Path:
+        """The file that says that this home was being deleted."""
+        return self.path / "leaving"
+
+    @property
+    def is_half_removed(self) -> bool:
+        """Whether a removal was stopped after its first step."""
+        return not self.exists_identity and self.leaving_mark.exists()
+
+    def settle_mark(self) -> None:
+        """Let go of the mark in a home that has its key: its removal was stopped before anything was deleted."""
+        if self.exists_identity:
+            self.leaving_mark.unlink(missing_ok=True)
+
+    def check_whole(self) -> None:
+        """Refuse to make an identity among what a removal that was stopped has left of another one.
+
+        Raises:
+            UserError: it has.
+
+        """
+        if self.is_half_removed:
+            raise UserError(
+                f"{self.path} was being deleted when that was stopped",
+                hint="`backup-peer leave --purge` finishes that; or name another folder with --home DIR",
+            )
 
     def prepare(self) -> None:
         """Create the home, 0700: it holds names of files and keys.
@@ -167,8 +199,16 @@ def write_private(path: Path, data: bytes) -> None:
 def sweep_unfinished(folder: Path) -> None:
     """Remove what `write_private` left in a folder when it was killed; nobody else may be writing there now."""
     for path in folder.glob(".*.*"):
-        if _UNFINISHED.fullmatch(path.name):
+        if _UNFINISHED.fullmatch(path.name) and not path.is_dir():
             path.unlink(missing_ok=True)
+
+
+def sweep_edits(home: Home, now_ms: int) -> None:
+    """Remove the copies of the settings that a command left which was killed; younger ones may be open still."""
+    for path in home.path.glob(f"{EDIT_PREFIX}*"):
+        with suppress(OSError):
+            if path.lstat().st_mtime < now_ms / 1000 - EDIT_KEPT_S:
+                path.unlink()
 
 
 def sync_folder(path: Path) -> None:

@@ -280,6 +280,7 @@ def _refuse_existing(home: Home) -> None:
             f"{home.path} already has an identity",
             hint="use another folder with --home DIR, or see `backup-peer id`; nothing was changed",
         )
+    home.check_whole()
 
 
 @contextmanager

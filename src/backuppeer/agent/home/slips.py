@@ -4,7 +4,7 @@ Knows: how a key is named in a file of tables. Must not know: which keys there a
 """
 
 import re
-from typing import Final, TypeVar
+from typing import Final, TypeVar, get_args
 
 import msgspec
 
@@ -14,6 +14,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 _PLACE: Final = re.compile(r" - at `\$\.?(?P<key>.*)`$")
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<key>.*)`$", re.DOTALL)
 _LACKING: Final = re.compile(r"Object missing required field `(?P<key>.*)`$", re.DOTALL)
+_ADDRESS: Final = re.compile(r"://.*?(?= \(at line \d+, column \d+\)$|$)", re.DOTALL)
 _KINDS: Final = {
     "array": "a list",
     "str": "text in quotes",
@@ -36,7 +37,12 @@ def convert(value: object, kind: type[T], key: str) -> T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as exc:
-        raise _explain(str(exc), kind, key) from exc
+        raise _explain(str(exc), kind, key) from None  # its own words may hold an address with its password
+
+
+def hide_address(text: str) -> str:
+    """Return a text without the address that ends it, but for what comes before `://`: it may hold a password."""
+    return _ADDRESS.sub("://***", text)
 
 
 def _explain(text: str, kind: type[msgspec.Struct], key: str) -> UserError:
@@ -45,7 +51,7 @@ def _explain(text: str, kind: type[msgspec.Struct], key: str) -> UserError:
         text = text[: place.start()]
         key = ".".join(part for part in (key, place["key"]) if part)
     if found := _UNKNOWN.fullmatch(text):
-        named = f"{found['key']} in {key}" if key else found["key"]
+        named = hide_address(found["key"]) + (f" in {key}" if key else "")
         return UserError(f"unknown key {named}", hint=_list_keys(kind, place["key"] if place else ""))
     if found := _LACKING.fullmatch(text):
         return UserError(f"{key} has no {found['key']}", hint=f"write it below [{key}]")
@@ -60,7 +66,8 @@ def _name_kinds(found: re.Match[str]) -> str:
 
 def _list_keys(kind: type[msgspec.Struct], inner: str) -> str:
     fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
-    part = fields.get(inner)
-    if isinstance(part, type) and issubclass(part, msgspec.Struct):
-        fields = {field.name: field.type for field in msgspec.structs.fields(part)}
+    inner_type = fields.get(inner)
+    for part in (inner_type, *get_args(inner_type)):  # a table that may be left out is a table or None
+        if isinstance(part, type) and issubclass(part, msgspec.Struct):
+            fields = {field.name: field.type for field in msgspec.structs.fields(part)}
     return f"keys there are: {', '.join(fields)} (others may be of a newer version); mend the file"

@@ -64,12 +64,16 @@ class Scrubbing:
 
     def describe(self, state: State) -> list[str]:
         """Return a sentence for each owner whose packs were lost here of late, for `status`."""
+        return [said for _, said in self.list_losses(state)]
+
+    def list_losses(self, state: State) -> list[tuple[LossCount, str]]:
+        """Return what was lost here of late, with a sentence for each agreement; nothing while the store is away."""
         if self._premises.directory is None:
             return []
         try:
             store = self._premises.open()
-            since_ms = self._clock.now_ms() - LOSS_TOLD_S * 1000
-            return [said for count in store.losses.count_since(since_ms) if (said := _say_loss(store, count, state))]
+            counts = store.losses.count_since(self._clock.now_ms() - LOSS_TOLD_S * 1000)
+            return [(count, said) for count in counts if (said := _say_loss(store, count, state))]
         except BackupPeerError:
             return []
 

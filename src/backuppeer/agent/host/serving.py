@@ -37,7 +37,7 @@ from backuppeer.errors import (
 )
 from backuppeer.host.incoming import Incoming
 from backuppeer.host.parts import Parts
-from backuppeer.host.quota import OverdraftError
+from backuppeer.host.quota import FullDiskError, OverdraftError
 from backuppeer.host.reader import DamagedPackError, PackReader
 from backuppeer.host.store import Store
 from backuppeer.ids import AgreementId, PeerId, StoredId, shorten_peer_id
@@ -249,7 +249,7 @@ class Serving:
         async with self._in_turn(key, is_patient=message.resumes):
             try:
                 # Held by the list at once: a result would be lost with its room when the session ends just now.
-                await run_whole(lambda: held.append(_receive(store, message)))
+                await run_whole(lambda: held.append(self._receive(store, message)))
                 if message.resumes and (part := await run_whole(partial(self._parts.take, *key))):
                     await run_whole(partial(held[0].go_on, part))
                 yield held[0]
@@ -276,6 +276,16 @@ class Serving:
             ended.set()
             if self._arriving.get(key) is ended:
                 del self._arriving[key]
+
+    def _receive(self, store: Store, message: PutPack) -> Incoming:
+        receive = partial(store.receive, message.agreement, message.stored, message.size)
+        try:
+            return receive(is_list=message.is_list, is_draft=message.is_draft)
+        except FullDiskError:
+            # Parts are nobody's: what they save is worth less than a pack, this one's own first bytes included.
+            if not self._parts.drop_all():
+                raise
+            return receive(is_list=message.is_list, is_draft=message.is_draft)
 
     def _expire(self) -> None:
         asyncio.get_running_loop().run_in_executor(None, self._parts.expire)
@@ -344,12 +354,6 @@ def _refuse_none(peer: PeerId, message: Message) -> Refused | None:
 async def _know_no_receipts(peer: PeerId, channel: Channel, message: ReceiptsRequest) -> None:
     del peer, channel, message
     raise RefusedError("no receipts are kept here")
-
-
-def _receive(store: Store, message: PutPack) -> Incoming:
-    return store.receive(
-        message.agreement, message.stored, message.size, is_list=message.is_list, is_draft=message.is_draft
-    )
 
 
 @asynccontextmanager

@@ -75,11 +75,17 @@ class Waived:
     def describe(self) -> list[str]:
         """Return a sentence for each, for `status`."""
         notes = [f"{_UNREADABLE}. {TO_SEE}"] if self._is_damaged else []
-        return [*notes, *(f"{self.say(word)}. {TO_SEE}" for word in self._standing())]
+        return [*notes, *(f"{self.say(word)}. {TO_SEE}" for word in self.list_words())]
 
     def list_new(self) -> list[str]:
         """Return a sentence for each, for who watches."""
-        return [self.say(word) for word in self._standing()]
+        return [self.say(word) for word in self.list_words()]
+
+    def list_words(self) -> list[Word]:
+        """Return those that are not over."""
+        with self._lock:
+            words = list(self._words)
+        return [word for word in words if not self._is_over(word)]
 
     def see(self) -> list[str]:
         """Note that a person has seen all of them, and return them.
@@ -105,11 +111,6 @@ class Waived:
             return f"{name} lowered its lock from {before} to {after}, {when}: what it deletes goes sooner. {_ASK}"
         what = "all of its data here" if word.deed is Deed.ENDED else "its deleted data"
         return f"{name} had {what} ({size}) erased at once, {when}. {_ASK}"
-
-    def _standing(self) -> list[Word]:
-        with self._lock:
-            words = list(self._words)
-        return [word for word in words if not self._is_over(word)]
 
     def _is_over(self, word: Word) -> bool:
         """Return whether a lock is as high again as it was."""

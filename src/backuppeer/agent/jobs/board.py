@@ -104,7 +104,10 @@ class Board:
             RefusedError: jobs of its kind can't be paused, or too many are.
 
         """
-        job = self._find(number, "paused", [job for job in self._live.values() if job.may_pause])
+        fitting = [job for job in self._live.values() if job.may_pause]
+        if number is None and not fitting:
+            self._check_paused()
+        job = self._find(number, "paused", fitting)
         if not job.kind.may_pause:
             raise RefusedError(
                 f"a {job.kind.verb} can't be paused", hint=f"`backup-peer cancel {job.number}` ends job {job.number}"
@@ -174,7 +177,8 @@ class Board:
 
     def _note_end(self, job: Job, task: asyncio.Task[object]) -> None:
         del self._live[job.number]
-        self._ended.append(job)
+        if job.kind.is_kept:
+            self._ended.append(job)
         job.end(_describe_end(job) if task.cancelled() else task.result())
 
     @staticmethod
@@ -183,6 +187,16 @@ class Board:
         job.brake.release()  # else its threads would not see that it ends
         job.task.cancel()
         await job.over.wait()
+
+    def _check_paused(self) -> None:
+        paused = [job for job in self._live.values() if job.brake.is_on]
+        if len(paused) == 1:
+            raise NotFoundError(
+                f"job {paused[0].number} ({paused[0].name}) is paused already",
+                hint=f"`backup-peer resume {paused[0].number}` lets it go on",
+            )
+        if paused:
+            raise NotFoundError("all jobs are paused already", hint="`backup-peer jobs` lists them")
 
     def _find(self, number: int | None, done: str, fitting: Collection[Job]) -> Job:
         if number is not None:

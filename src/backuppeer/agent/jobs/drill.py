@@ -13,10 +13,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from backuppeer.agent.brake import Halt
-from backuppeer.agent.home.home import Home
+from backuppeer.agent.home.home import DRILL, Home
 from backuppeer.agent.jobs.pulling import run_aside
 from backuppeer.agent.owner.fetch import Fetch
 from backuppeer.agent.owner.vault import Vault
@@ -40,8 +39,6 @@ from backuppeer.limits import DRILL_BYTES, DRILL_FILES
 from backuppeer.repo.snapshot import Snapshot
 from backuppeer.repo.tree import EntryKind
 from backuppeer.trust.evidence import Kind
-
-_PREFIX: Final = "drill-"
 
 
 class DrillJob:
@@ -96,7 +93,7 @@ class DrillJob:
 
     async def _drill(self, partner: Partner, snapshot: Snapshot) -> DrilledHost:
         source = self._vault.source_of({partner.agreement: partner}, wait_s=0)
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=_PREFIX, dir=self._home.path))
+        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=DRILL, dir=self._home.path))
         try:
             work = partial(self._restore, partner.agreement, source, snapshot, folder)
             host, failed, away = await run_aside(work, self._stop, source.cancel)
@@ -160,7 +157,7 @@ class DrillJob:
 
 def sweep_drills(home: Home) -> None:
     """Remove what a drill left that was killed: files in the clear. Not while another one runs."""
-    for left in home.path.glob(f"{_PREFIX}*"):
+    for left in home.path.glob(f"{DRILL}*"):
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
 

@@ -8,8 +8,7 @@ week at most. Both only in a home that may write, and never beside another job. 
 neither forgets nor repeats it.
 """
 
-import shlex
-from collections.abc import Iterable
+import asyncio
 
 import msgspec
 import structlog
@@ -17,22 +16,27 @@ import structlog
 from backuppeer.agent.heap import returning_memory
 from backuppeer.agent.home.config import read_config
 from backuppeer.agent.home.home import Home
-from backuppeer.agent.home.sets import find_set
+from backuppeer.agent.home.schedule import parse_schedule, period_s
+from backuppeer.agent.home.sets import BackupSet, find_set
 from backuppeer.agent.home.state import State
 from backuppeer.agent.jobs.amend import AmendJob
+from backuppeer.agent.jobs.caution import check_folders, choose_victims
 from backuppeer.agent.jobs.forgetting import apply_retention, plan_forgetting
 from backuppeer.agent.jobs.prune import PruneJob
 from backuppeer.agent.owner.vault import Vault
 from backuppeer.agent.reporter import reporting
 from backuppeer.backup.amending import Amendment
+from backuppeer.backup.browse import find_snapshot
+from backuppeer.backup.trees import TreeReader
 from backuppeer.clock import format_time
 from backuppeer.control.amendments import ForgetRequest
 from backuppeer.control.events import Event
 from backuppeer.control.pruning import PruneRequest
 from backuppeer.control.saving import BackupResult
 from backuppeer.control.scheduling import Pruned
-from backuppeer.errors import BackupPeerError, RefusedError
-from backuppeer.limits import PRUNE_AGAIN_S, PRUNE_BY_ITSELF_BYTES, PRUNE_BY_ITSELF_S, SHRUNK_TIMES
+from backuppeer.errors import BackupPeerError
+from backuppeer.ids import SnapshotId
+from backuppeer.limits import PRUNE_AGAIN_S, PRUNE_BY_ITSELF_BYTES, PRUNE_BY_ITSELF_S
 from backuppeer.repo.snapshot import Snapshot
 
 _log = structlog.get_logger()
@@ -94,7 +98,7 @@ class Housekeeping:
         noted.problem = _find_gap(made)
         if not noted.problem and not self._vault.busy.locked():
             try:
-                count = await self._apply(apply_retention(ForgetRequest(set=name), sets), made)
+                count = await self._apply(chosen, apply_retention(ForgetRequest(set=name), sets), made)
             except BackupPeerError as exc:
                 noted.problem = exc.message
                 _log.warning("nothing forgotten", set=name, reason=exc.message)
@@ -103,14 +107,14 @@ class Housekeeping:
         self._book.sets[name] = noted
         self._write()
 
-    async def prune_if_due(self, *, keep_unfinished: bool) -> bool:
+    async def prune_if_due(self) -> bool:
         """Free what only forgotten snapshots held, if it is time; return whether that was tried.
 
-        keep_unfinished: leave what a backup that broke off has sent: it is tried again.
+        What backups that broke off have sent stays: they go on from there, and only a person knows of those that don't.
         """
         if not self._is_due():
             return False
-        request = PruneRequest(agreed=True, keep_unfinished=keep_unfinished, max_repack_bytes=PRUNE_BY_ITSELF_BYTES)
+        request = PruneRequest(agreed=True, keep_unfinished=True, max_repack_bytes=PRUNE_BY_ITSELF_BYTES)
         book, vault = self._book, self._vault
         book.tried_ms = vault.clock.now_ms()
         try:
@@ -128,25 +132,42 @@ class Housekeeping:
 
     def _is_due(self) -> bool:
         book, now_ms = self._book, self._vault.clock.now_ms()
+        if max(book.forgot_ms, book.pruned_ms, book.tried_ms) > now_ms:  # by a clock that was ahead
+            # Which came first is not known any more: one prune too many costs little.
+            book.forgot_ms = min(book.forgot_ms, now_ms)
+            book.tried_ms = min(book.tried_ms, now_ms - PRUNE_AGAIN_S * 1000)
+            book.pruned_ms = min(book.pruned_ms, max(0, book.forgot_ms - 1))
+            self._write()
         if book.forgot_ms <= book.pruned_ms or self._vault.busy.locked() or self._vault.pruning.locked():
             return False
-        if max(book.pruned_ms, book.tried_ms) > now_ms:  # by a clock that was ahead
-            book.pruned_ms, book.tried_ms = min(book.pruned_ms, now_ms), 0
         is_week_over = now_ms - book.pruned_ms >= PRUNE_BY_ITSELF_S * 1000
         return is_week_over and now_ms - book.tried_ms >= PRUNE_AGAIN_S * 1000
 
-    async def _apply(self, request: ForgetRequest, made: BackupResult) -> int:
+    async def _apply(self, chosen: BackupSet, request: ForgetRequest, made: BackupResult) -> int:
         """Forget what the rules of a request say; return how many snapshots went."""
+        vault = self._vault
+        spread_s = period_s(parse_schedule(chosen.schedule)) if chosen.schedule else 0
+
+        def choose() -> dict[SnapshotId, Snapshot]:
+            plan, now_ms, within_s = plan_forgetting(vault, request), vault.clock.now_ms(), request.keep_within_s
+            victims = choose_victims(plan, made, now_ms=now_ms, within_s=within_s, period_s=spread_s)
+            return {name: plan.known[name] for name in victims}
 
         def decide() -> Amendment:
-            plan = plan_forgetting(self._vault, request)
-            _check_shrinking([plan.known[name] for name in plan.victims if name in plan.known], made)
-            return Amendment(forgotten=frozenset(plan.victims))
+            return Amendment(forgotten=frozenset(choose().keys() & seen.keys()))
 
-        self._vault.check_writable()
-        async with self._vault.busy, returning_memory(), reporting(_tell_nobody) as reporter:
-            done = await AmendJob(self._vault, reporter).run(decide)
+        vault.check_writable()
+        async with vault.busy, returning_memory(), reporting(_tell_nobody) as reporter:
+            if not (seen := choose()):
+                return 0
+            _, newest = find_snapshot(vault.repository.index, made.snapshot)
+            await asyncio.to_thread(check_folders, self._open_trees(), seen.values(), newest)
+            done = await AmendJob(vault, reporter).run(decide)
         return len(done.amendment.forgotten)
+
+    def _open_trees(self) -> TreeReader:
+        repository, source = self._vault.repository, self._vault.source(wait_s=0)
+        return TreeReader(repository.keys, repository.index, cache=repository.cache, source=source)
 
     def _note_forgotten(self, noted: Forgotten, count: int) -> None:
         if count:
@@ -162,21 +183,6 @@ class Housekeeping:
 
     def _write(self) -> None:
         self._state.put_setting(_SETTING, msgspec.json.encode(self._book))
-
-
-def _check_shrinking(victims: Iterable[Snapshot], made: BackupResult) -> None:
-    """Refuse to let go of snapshots that have far more than the newest: a disk may be away, or a folder emptied.
-
-    Raises:
-        RefusedError: one has more than twice the files and bytes.
-
-    """
-    for victim in victims:
-        if victim.files > SHRUNK_TIMES * made.files and victim.bytes > SHRUNK_TIMES * made.bytes:
-            raise RefusedError(
-                f"the newest backup has {made.files} files, one that would go {victim.files}: all stay",
-                hint=f"if that is right, `backup-peer forget --set {shlex.quote(made.set)}` lets them go",
-            )
 
 
 def _find_gap(made: BackupResult) -> str:

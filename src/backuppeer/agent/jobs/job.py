@@ -84,6 +84,7 @@ class Job:
         self._clock = clock
         self._since_ms, self._ended_ms = clock.now_ms(), 0
         self.brake = Brake()
+        self.brake.job = number
         self.is_ending = self.is_cancelled = self.is_left = False
         self.outcome: object = None
         """What the work returned, or the error it ended with."""
@@ -181,6 +182,8 @@ class Job:
         shown = msgspec.structs.asdict(self._progress)
         for name in ("current", "seconds", "traffic_bytes"):
             del shown[name]
+        if self.kind.is_counted:  # the last that was told of the way is not all of it
+            shown.update({name: getattr(self.outcome, name, shown[name]) for name in ("files", "bytes")})
         bytes_per_s, left_s = (0, None) if self._ended_ms else self._measure()
         return JobRow(
             job=self.number,
@@ -235,6 +238,10 @@ class Job:
         span_s, moved_bytes = self._clock.monotonic_s() - self._points[0][0], max(0, now.bytes - first.bytes)
         if span_s < _LEAST_S:
             return 0, None
+        if now.bytes == now.bytes_total:  # all is read: what counts now is what hosts acknowledge
+            moved_bytes = max(0, now.sent_bytes - first.sent_bytes)
+        elif not moved_bytes:  # a pack is on its way
+            return int(max(0, now.traffic_bytes - first.traffic_bytes) / span_s), None
         rest, moved = now.bytes_total - now.bytes, moved_bytes
         if not now.bytes_total:
             rest, moved = now.files_total - now.files, now.files - first.files

@@ -14,20 +14,29 @@ from backuppeer.limits import JOB_NAME_CHARS
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One sort of job. verb: as people type it. may_pause: it can be held. may_stay: it can do without its terminal."""
+    """One sort of job. verb: as people type it. may_pause: it can be held. may_stay: it can do without its terminal.
+
+    is_kept: it is listed when it has ended. is_counted: its result says how many files and bytes it was.
+    """
 
     verb: str
     may_pause: bool = True
     may_stay: bool = True
+    is_kept: bool = True
+    is_counted: bool = False
     kept: str = ""
     """What a person may count on when it is cancelled."""
 
 
+_ID_CHARS, _SHOWN_CHARS = 64, 8
+"""Digits of a whole id of a snapshot, and of one as people see it."""
 _STORED: Final = "what a host has stored is kept, and the same command goes on from there"
 KINDS: Final[dict[str, Kind]] = {
-    "backup": Kind("backup", kept=_STORED),
-    "backup/stream": Kind("backup", may_stay=False, kept="no snapshot was made; what a host has stored is kept"),
-    "restore": Kind("restore", kept="what is finished stays in the target"),
+    "backup": Kind("backup", is_counted=True, kept=_STORED),
+    "backup/stream": Kind(
+        "backup", may_stay=False, is_counted=True, kept="no snapshot was made; what a host has stored is kept"
+    ),
+    "restore": Kind("restore", is_counted=True, kept="what is finished stays in the target"),
     "check": Kind("check", kept="nothing was changed"),
     "repair": Kind("repair", kept=_STORED),
     "prune": Kind("prune", kept="what stood before stands; run it again any time"),
@@ -39,9 +48,9 @@ KINDS: Final[dict[str, Kind]] = {
     "forget": Kind("forget", may_pause=False),
     "tag": Kind("tag", may_pause=False),
     "host/move": Kind("host move", may_pause=False),
-    "find": Kind("find", may_pause=False),
-    "diff": Kind("diff", may_pause=False),
-    "stats": Kind("stats", may_pause=False),
+    "find": Kind("find", may_pause=False, is_kept=False),
+    "diff": Kind("diff", may_pause=False, is_kept=False),
+    "stats": Kind("stats", may_pause=False, is_kept=False),
     "dump": Kind("dump", may_pause=False),
     "mount": Kind("mount", may_pause=False),
 }
@@ -50,7 +59,7 @@ KINDS: Final[dict[str, Kind]] = {
 def describe_request(request: Request) -> str:
     """Return what a job is of, in words: a set, paths, a snapshot, hosts; empty where its kind says all."""
     name, target = _text(request, "set"), _text(request, "target")
-    snapshot = ":".join(filter(None, (_text(request, "snapshot"), _text(request, "path"))))
+    snapshot = ":".join(filter(None, (_shorten(_text(request, "snapshot")), _text(request, "path"))))
     if name and not snapshot:
         said = f"set {name}"
     elif snapshot:
@@ -59,6 +68,11 @@ def describe_request(request: Request) -> str:
         said = _first_of(request, "paths") or _first_of(request, "peers") or _text(request, "peer")
         said = said or _text(request, "name")
     return said if len(said) <= JOB_NAME_CHARS else f"{said[: JOB_NAME_CHARS - 1]}…"
+
+
+def _shorten(snapshot: str) -> str:
+    """Return a snapshot as people know it: of a whole id its first digits."""
+    return snapshot[:_SHOWN_CHARS] if len(snapshot) == _ID_CHARS else snapshot
 
 
 def _text(request: Request, name: str) -> str:

@@ -127,8 +127,7 @@ class Timekeeper:
                     tried.append(name)
                     await self._back_up(name, course)
             if not tried and self._may_prune():
-                has_failed = any(course.failures for course in self._courses.values())
-                await self.housekeeping.prune_if_due(keep_unfinished=has_failed)
+                await self.housekeeping.prune_if_due()
         return tried
 
     def describe(self) -> list[ScheduledSet]:

@@ -8,8 +8,11 @@ from it.
 
 import logging
 import re
+import resource
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import ContextVar
 from types import ModuleType
 from typing import Final
@@ -17,10 +20,11 @@ from typing import Final
 import msgspec
 
 from backuppeer.agent.notifications.courier import Answer, Errand
-from backuppeer.limits import NOTIFY_URLS
+from backuppeer.limits import NOTIFY_MEMORY_BYTES, NOTIFY_SEND_S, NOTIFY_URLS
 
 _HTTP: Final = re.compile(r"\berror=([1-5][0-9]{2})\b")
-
+_GRACE_S: Final = 5.0
+"""The agent ends it at NOTIFY_SEND_S; where there is no agent any more, it ends by itself."""
 
 _heard: ContextVar[list[str]] = ContextVar("heard")
 """The codes of the place that is being told: apprise hands the context on to threads of its own."""
@@ -36,6 +40,7 @@ class _Codes(logging.Handler):
 
 def main() -> int:
     """Send what stands on standard input, and say of each place on standard output what came of it."""
+    limit_self()
     errand, answered = msgspec.json.decode(sys.stdin.buffer.read(), type=Errand), sys.stdout.buffer
     sys.stdout = sys.stderr  # whatever a service's plugin prints is no answer of ours
     try:
@@ -50,6 +55,20 @@ def main() -> int:
     answered.write(msgspec.json.encode(answers))
     answered.flush()
     return 0
+
+
+def limit_self() -> None:
+    """Let the system end this process when its time is over, and give it no more memory than a sending needs.
+
+    A service may answer without end, or a byte at a time; and an agent that is killed can't end its children.
+    """
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, NOTIFY_SEND_S + _GRACE_S)
+    # Not RLIMIT_AS: eight threads reserve half a GiB of addresses that they never touch.
+    with suppress(ValueError, OSError):  # macOS may refuse it, and does not keep it
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        wanted = NOTIFY_MEMORY_BYTES if most == resource.RLIM_INFINITY else min(NOTIFY_MEMORY_BYTES, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, most))
 
 
 def _go(apprise: ModuleType, url: str, errand: Errand) -> Answer:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+import structlog
 
 from backuppeer.agent.home.notify import name_service
 from backuppeer.agent.home.state import State
@@ -20,6 +21,7 @@ from backuppeer.limits import NOTIFY_KEPT_S, NOTIFY_PENDING, NOTIFY_RETRY_MOST_S
 
 _KEPT: Final = "notify.pending"
 _MOST_TRIES: Final = 32
+_log = structlog.get_logger()
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,9 +50,13 @@ def digest_place(url: str) -> bytes:
 
 
 def read_outbox(state: State) -> list[Waiting]:
-    """Return all that waits, the oldest first."""
+    """Return all that waits, the oldest first; nothing where what was kept is damaged."""
     kept = state.setting(_KEPT)
-    return msgspec.msgpack.decode(kept, type=list[Waiting]) if kept else []
+    try:
+        return msgspec.msgpack.decode(kept, type=list[Waiting]) if kept else []
+    except msgspec.DecodeError:
+        _log.warning("the notifications that waited to be sent are damaged, and dropped")
+        return []
 
 
 def keep_outbox(state: State, waiting: Sequence[Waiting]) -> None:

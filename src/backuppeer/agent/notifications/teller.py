@@ -60,6 +60,8 @@ class Teller:
                 await self.look()
             except (BackupPeerError, OSError) as exc:
                 _log.warning("no look for trouble", reason=str(exc))
+            except Exception:  # noqa: BLE001 - whatever happens in one look, the next one comes (ADR 89)
+                _log.exception("no look for trouble")
 
     async def look(self) -> int:
         """Find what is to be told and send what is due; return how many messages were sent.
@@ -74,7 +76,7 @@ class Teller:
             return 0
         await self._write_down(settings.urls)
         if settings.report == "weekly":
-            await self._report_when_due(settings.urls)
+            await self._try_report(settings.urls)
         return await self._send(settings.urls)
 
     async def _write_down(self, urls: Sequence[str]) -> None:
@@ -85,6 +87,13 @@ class Teller:
             # Before the book: what is told twice after a power cut is better than what nobody hears.
             self._post(address(message, urls, now_ms, is_trouble=bool(plan.new)))
         keep_book(self._state, plan.book)
+
+    async def _try_report(self, urls: Sequence[str]) -> None:
+        """Post the report if it is due; one that can't be made is tried at the next look, and keeps nothing back."""
+        try:
+            await self._report_when_due(urls)
+        except (BackupPeerError, OSError) as exc:
+            _log.warning("no report", reason=str(exc))
 
     async def _report_when_due(self, urls: Sequence[str]) -> None:
         now_ms, kept = self._clock.now_ms(), self._state.setting(_REPORTED)

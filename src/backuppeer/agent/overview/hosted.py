@@ -17,7 +17,7 @@ from backuppeer.agent.host.waived import Waived
 from backuppeer.agent.notifications.trouble import Trouble
 from backuppeer.clock import HOUR_S
 from backuppeer.errors import BackupPeerError
-from backuppeer.limits import FREE_DISK_FLOOR_BYTES
+from backuppeer.limits import ALARM_STEP_PERCENT, FREE_DISK_FLOOR_BYTES
 from backuppeer.sizes import format_free
 
 _DIGITS: Final = re.compile(r"\d+")
@@ -30,7 +30,7 @@ def find_deletions(sweeping: Sweeping, state: State) -> Iterator[Trouble]:
     for found in sweeping.alarms.list_new(state):
         yield Trouble(
             key=f"deletion:{found.agreement.hex()}",
-            stage=str(found.last),
+            stage=str(found.percent // ALARM_STEP_PERCENT),
             text=sweeping.alarms.say(state, found),
             fix="`backup-peer status --seen` when you have taken note",
         )
@@ -38,18 +38,19 @@ def find_deletions(sweeping: Sweeping, state: State) -> Iterator[Trouble]:
 
 def find_waived(waived: Waived) -> Iterator[Trouble]:
     """Yield locks that were lowered and data that was erased at once by an owner's 24 words."""
-    for text in waived.list_new():
+    for word in waived.list_words():
         yield Trouble(
-            key=f"waived:{digest_text(text)}",
-            text=text,
+            key=f"waived:{word.agreement.hex()}:{word.deed.value}",
+            stage=f"{word.after_s}:{word.size_bytes.bit_length()}",
+            text=waived.say(word),
             fix="`backup-peer status --seen` when you have taken note",
         )
 
 
 def find_losses(scrubbing: Scrubbing, state: State) -> Iterator[Trouble]:
-    """Yield what was lost on the own disk, of whomever."""
-    for text in scrubbing.describe(state):
-        yield Trouble(key=f"own-loss:{digest_text(text)}", text=text)
+    """Yield what was lost on the own disk, of whomever; twice as much is told anew."""
+    for count, text in scrubbing.list_losses(state):
+        yield Trouble(key=f"own-loss:{count.agreement.hex()}", stage=str(count.packs.bit_length()), text=text)
 
 
 def find_disk(premises: Premises) -> Iterator[Trouble]:

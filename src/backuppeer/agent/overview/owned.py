@@ -173,13 +173,16 @@ def find_away(state: State, met: Collection[PeerId], now_ms: int) -> Iterator[Tr
     for agreement, host, _ in state.agreements():
         record = state.peer(host)
         seen_ms = record.last_seen_ms if record is not None else 0
-        if seen_ms and host not in met and now_ms - seen_ms >= 1000 * NOTIFY_AWAY_S:
+        # Met when the clock was ahead: when that was can't be known, so the days are counted from the first look on.
+        is_dated = seen_ms <= now_ms
+        if seen_ms and host not in met and (now_ms - seen_ms >= 1000 * NOTIFY_AWAY_S or not is_dated):
             name = name_of(state, host)
+            since = f"since {format_time(seen_ms)[:10]}" if is_dated else "for days"
             yield Trouble(
                 key=f"away:{agreement.hex()}",
-                text=f"{name} was not there since {format_time(seen_ms)[:10]}: nothing is backed up to it meanwhile",
+                text=f"{name} was not there {since}: nothing is backed up to it meanwhile",
                 fix=f"ask its person; `backup-peer peers show {shlex.quote(name)}` says more",
-                grace_s=_AWAY_GRACE_S,
+                grace_s=_AWAY_GRACE_S if is_dated else NOTIFY_AWAY_S,
             )
 
 

@@ -5,12 +5,15 @@ Knows: which part tells what. Must not know: how it is worded (`wording`), where
 
 import shutil
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
+
+import structlog
 
 from backuppeer.agent.agent import Agent
 from backuppeer.agent.home.home import Home
+from backuppeer.agent.host.premises import Premises
 from backuppeer.agent.notifications.trouble import Trouble
 from backuppeer.agent.owner.set_hosts import read_sets
 from backuppeer.agent.owner.vault import Vault
@@ -23,34 +26,31 @@ from backuppeer.ids import format_peer_id
 from backuppeer.proof.statements import Agreement, peek_statement
 
 _WEEK_MS: Final = 7 * DAY_S * 1000
+_Row = TypeVar("_Row")
+_log = structlog.get_logger()
 
 
 def build_report(agent: Agent, troubles: Sequence[Trouble]) -> Report:
     """Return the report of the seven days that end now; reads disks, so in a thread.
 
-    Raises:
-        BackupPeerError: the state or the index can't be read.
-
+    What can't be read is left out, and stands among what needs attention.
     """
     parts, premises, vault = agent.parts, agent.host.premises, agent.owner.vault
-    now_ms, agreed, used = parts.clock.now_ms(), 0, 0
-    try:
-        totals = premises.open().totals() if premises.directory is not None else None
-        agreed, used = (totals.agreed_bytes, totals.used_bytes) if totals is not None else (0, 0)
-    except BackupPeerError:
-        pass  # it is away: that stands among what needs attention
+    now_ms = parts.clock.now_ms()
+    attention = [Attention(text=trouble.text, fix=trouble.fix) for trouble in troubles]
+    agreed, used = _measure_hosting(premises)
     return Report(
         machine=socket.gethostname(),
         since=format_time(now_ms - _WEEK_MS),
         until=format_time(now_ms),
-        sets=list_sets(parts.home, vault, now_ms),
-        hosts=list(_list_hosts(agent)),
+        sets=_list_readable(lambda: list_sets(parts.home, vault, now_ms), "backup sets", attention),
+        hosts=_list_readable(lambda: _list_hosts(agent), "hosts", attention),
         owners=len(premises.owners()),
         hosted_agreed_bytes=agreed,
         hosted_used_bytes=used,
         home_free_bytes=_measure_free(parts.home.path) or 0,
         store_free_bytes=_measure_free(premises.directory) if premises.directory is not None else None,
-        attention=[Attention(text=trouble.text, fix=trouble.fix) for trouble in troubles],
+        attention=attention,
     )
 
 
@@ -84,6 +84,25 @@ def _list_hosts(agent: Agent) -> Iterable[ReportedHost]:
             used_bytes=sum(copy.size for copy in copies),
             proven=format_time(account.good_ms) if account is not None and account.good_ms else "",
         )
+
+
+def _list_readable(list_rows: Callable[[], Iterable[_Row]], what: str, attention: list[Attention]) -> list[_Row]:
+    try:
+        return list(list_rows())
+    except BackupPeerError as exc:
+        _log.warning("left out of the report", part=what, reason=exc.message)
+        text = f"what this home keeps of its {what} can't be read: they are left out here"
+        attention.append(Attention(text=text, fix="`backup-peer doctor` says what is broken"))
+        return []
+
+
+def _measure_hosting(premises: Premises) -> tuple[int, int]:
+    """Return the bytes that were agreed with owners, and those that they use; 0 while the store is away."""
+    try:
+        totals = premises.open().totals() if premises.directory is not None else None
+    except BackupPeerError:
+        return 0, 0  # that stands among what needs attention
+    return (totals.agreed_bytes, totals.used_bytes) if totals is not None else (0, 0)
 
 
 def _measure_free(place: Path) -> int | None:

@@ -59,6 +59,9 @@ def gather(*finders: Callable[[], Iterable[Trouble]]) -> list[Trouble]:
         except BackupPeerError as exc:
             _log.warning("can't look for trouble", reason=exc.message)
             found.append(_UNREADABLE)
+        except Exception:  # noqa: BLE001 - a fault in one look must not make all others silent (ADR 89)
+            _log.exception("can't look for trouble")
+            found.append(_UNREADABLE)
     return found
 
 

@@ -42,7 +42,7 @@ class Meeting:
         self._late: set[AgreementId] = set()
         self._counts: dict[AgreementId, int] = {}
         self._copies, self._on_s = False, 0.0
-        self._waited_s = 0.0
+        self._began_s = self._waited_s = 0.0
         self._herald = Herald(reporter.say_state, vault.clock)
 
     async def hear(self, partners: Sequence[Partner], *, rest_s: float | None = None) -> list[Partner]:
@@ -51,9 +51,9 @@ class Meeting:
         `rest_s`: how long the others are waited for once one has answered; None: each for HEAR_S.
         """
         await brake_of_job().held()
-        began_s = asyncio.get_running_loop().time()
+        self._began_s = asyncio.get_running_loop().time()
         answers = await self._gather_heads(partners, rest_s)
-        self._waited_s += asyncio.get_running_loop().time() - began_s
+        self._waited_s += asyncio.get_running_loop().time() - self._began_s
         for partner, answer in zip(partners, answers, strict=True):
             if answer is None:
                 continue
@@ -129,7 +129,7 @@ class Meeting:
         )
 
     async def _gather_heads(self, partners: Sequence[Partner], rest_s: float | None) -> list[_Answer | None]:
-        tasks = [asyncio.create_task(self._try(partner, self._ask(partner))) for partner in partners]
+        tasks = [asyncio.create_task(self._try(partner, self._ask_unheld(partner))) for partner in partners]
         async with _ending(tasks):
             for answer in asyncio.as_completed(tasks):
                 if await answer is not None:
@@ -139,7 +139,18 @@ class Meeting:
             self._herald.give_up()
             return [None if task in late else task.result() for task in tasks]
 
+    async def _ask_unheld(self, partner: Partner) -> _Answer:
+        """Ask a host for its head; who was not reached while the job was paused is asked anew when it goes on."""
+        brake = brake_of_job()
+        while True:
+            try:
+                return await brake.run(lambda: self._ask(partner))
+            except Unavailable:
+                if not brake.is_on:
+                    raise
+
     async def _ask(self, partner: Partner) -> _Answer:
+        self._began_s = asyncio.get_running_loop().time()  # anew after a pause, which is no waiting for hosts
         try:
             async with asyncio.timeout(self._hear_s):
                 promised = self._vault.heads.promise_of(partner)

@@ -31,6 +31,7 @@ from backuppeer.errors import (
     InterruptedByUserError,
     LocalError,
     PeerUnreachable,
+    ProtocolViolation,
     RefusedError,
 )
 from backuppeer.ids import AgreementId, PeerId
@@ -63,6 +64,14 @@ class _Target:
     taken_bytes: int = 0
     """Of packs not acknowledged yet, too."""
     under_way: set[Future[None]] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Tries:
+    """What went of one copy to its host: whether any try began, the bytes of all tries."""
+
+    has_begun: bool = False
+    sent_bytes: int = 0
 
 
 class Upload:
@@ -239,8 +248,9 @@ class Upload:
         """Send one copy. Holds the sealed bytes only: the draft's payloads are 16 MiB more per pack in flight."""
         try:
             if target.failure is None:
-                waiting = self._herald.waiting_for(target.partner)
-                await self._brake.run(lambda: retry(lambda: self._send(target, sealed), self._clock, waiting=waiting))
+                waiting, tries = self._herald.waiting_for(target.partner), _Tries()
+                send = partial(self._send, target, sealed, tries)
+                await self._brake.run(lambda: retry(send, self._clock, waiting=waiting))
                 copy = Copy(sealed.logical, target.partner.agreement, sealed.stored, len(sealed.data), sealed.header)
                 await asyncio.to_thread(room.keep, partial(self._on_copy, entries, copy))
         except LocalError as exc:
@@ -256,7 +266,7 @@ class Upload:
         finally:
             self._buffers.put(buffer)
 
-    async def _send(self, target: _Target, sealed: SealedPack) -> None:
+    async def _send(self, target: _Target, sealed: SealedPack, tries: _Tries) -> None:
         """Send identical spooled bytes on every try: the salt, hence the nonces, belong to exactly these bytes."""
         partner = target.partner
         session = await partner.session()
@@ -273,20 +283,25 @@ class Upload:
         ) as channel:
             answer = await channel.receive(Proceed, Stored)
             self._herald.over(partner.name)
+            have = answer.have if isinstance(answer, Proceed) else len(sealed.data)
+            # Its salt is new: before a first try nobody can have a byte of it.
+            if have > (len(sealed.data) if tries.has_begun else 0):
+                raise ProtocolViolation(f"{partner.name} claims to have {have} bytes of a pack that it never got")
             if isinstance(answer, Proceed):
                 # Of a try that was cut: the host hashes the whole pack, so what it has can't be anything else.
-                rest = memoryview(sealed.data)[answer.have :]
-                await channel.send_raw(rest, on_piece=partial(_count, target))
+                rest, tries.has_begun = memoryview(sealed.data)[have:], True
+                await channel.send_raw(rest, on_piece=partial(_count, target, tries))
                 await channel.receive(Stored, timeout_s=BULK_STALL_S)
-                target.sent_bytes += len(sealed.data)
+            target.sent_bytes += min(tries.sent_bytes, len(sealed.data))
 
 
 def _release(room: Room, _: Future[None]) -> None:
     room.release()
 
 
-def _count(target: _Target, size_bytes: int) -> None:
+def _count(target: _Target, tries: _Tries, size_bytes: int) -> None:
     target.taken_bytes += size_bytes
+    tries.sent_bytes += size_bytes
 
 
 class Pace:

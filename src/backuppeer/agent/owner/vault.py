@@ -26,6 +26,7 @@ from backuppeer.agent.owner.owed import Owed
 from backuppeer.agent.owner.rebuild import Loaded, OnPack, load_head, rebuild_from
 from backuppeer.agent.owner.repository import Repository
 from backuppeer.agent.owner.selfset import SelfSet
+from backuppeer.agent.owner.turn import Turn
 from backuppeer.agent.owner.unread import Unread
 from backuppeer.agent.owner.waste import learn_waste
 from backuppeer.agent.owner.writer import Writer
@@ -36,7 +37,7 @@ from backuppeer.agent.reporter import Reporter
 from backuppeer.agent.repute.exposing import Exposing, Lying
 from backuppeer.agent.repute.standing import Standing
 from backuppeer.clock import Clock
-from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError, UserError
+from backuppeer.errors import BackupPeerError, IntegrityFault, NotFoundError, RefusedError
 from backuppeer.ids import AgreementId, PeerId, RepositoryId, SnapshotId
 from backuppeer.limits import FETCH_CACHE_BYTES, HEAD_RETRY_S
 from backuppeer.proof.removals import Removal, sign_removal
@@ -65,7 +66,7 @@ class Vault:
         self._reach, self.standing = reach, standing
         standing.held_bytes = self._measure_held
         self._repository: Repository | None = None
-        self.busy = asyncio.Lock()
+        self.busy = Turn()
         """Held by whoever writes: one backup or amendment at a time per home."""
         self.pruning = asyncio.Lock()
         """Held by a prune from its beginning to its end, beside which backups are made."""
@@ -156,10 +157,7 @@ class Vault:
 
         """
         if self.busy.locked() and not self._is_brief:
-            raise UserError(
-                "another backup, or a change of the list of snapshots, is running in this home",
-                hint="wait for it, or see `backup-peer jobs`",
-            )
+            raise self.busy.refuse()
 
     @asynccontextmanager
     async def writing_briefly(self, on_wait: Callable[[], None]) -> AsyncIterator[None]:

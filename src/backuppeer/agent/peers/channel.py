@@ -141,17 +141,31 @@ async def _watched(bulk: MovesBulk, pace: _Pace, verb: str, on_piece: OnPiece | 
 class Channel:
     """One request stream, used by one task at a time; the table decides what may follow what."""
 
-    def __init__(self, stream: Stream, role: Literal[Speaker.OPENER, Speaker.SERVER]) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        role: Literal[Speaker.OPENER, Speaker.SERVER],
+        *,
+        spent: set[type[Message]] | None = None,
+    ) -> None:
         self._stream = stream
         self._bulk = stream if isinstance(stream, MovesBulk) else None
         self._reader = FrameReader()
         self._machine = RequestStream(role)
         self.asked: type[Message] | None = None
         """What the peer began with; None: nothing was read of it yet."""
+        self._spent = spent if spent is not None else set()
 
     async def send(self, message: Message) -> None:
         """Write one message."""
         await self._stream.write(self._machine.send(message))
+
+    def spend(self) -> bool:
+        """Note that what the peer began with is answered in this session; False: it was already."""
+        if self.asked is None or self.asked in self._spent:
+            return False
+        self._spent.add(self.asked)
+        return True
 
     async def refuse(self, message: Refused) -> bool:
         """Write a refusal if one may still be said; False when raw bytes are on their way instead."""

@@ -106,11 +106,13 @@ class Exchange:
         """Tell a peer what this home knows of pairs that it knows, too.
 
         Raises:
-            RefusedError: it asked often enough today.
+            RefusedError: it asked in this session already, or often enough today.
             PeerFault: it names rows in another form.
             PeerUnreachable: it went away.
 
         """
+        if not channel.spend():
+            raise RefusedError("you asked for receipts in this session already", hint="ask again in another one")
         now_ms = self._clock.now_ms()
         if self._shelf.asked(peer, Asked.BY_PEER, now_ms)[0] >= RECEIPT_ANSWERS_A_DAY:
             raise RefusedError("you asked for receipts often enough today", hint="ask again tomorrow")

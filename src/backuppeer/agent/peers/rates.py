@@ -1,11 +1,11 @@
-"""The caps of this agent on what it sends and receives, shared by its sessions (ADR 88).
+"""The caps of this agent on what it sends and receives, shared by its peers (ADR 88).
 
-Knows: caps, which session belongs to which. Must not know: settings, streams, lanes.
+Knows: caps, which peer has which share. Must not know: settings, streams, lanes.
 
 Theory of operation. One bucket for each cap. Who moves a piece owes it, and rests until it is paid for: pieces are paid
-one after the other, in the order in which they came in line. Of each session one piece is in line, its others stand
-behind that one: so sessions have equal shares, not streams. The settings are looked at once in a second, by whoever
-moves bytes: nobody wakes up for it, and a change holds at once.
+one after the other, in the order in which they came in line. Of each peer one piece is in line, its others stand behind
+that one: so peers have equal shares, not streams, nor sessions, of which a peer may begin new ones. The settings are
+looked at once in a second, by whoever moves bytes: nobody wakes up for it, and a change holds at once.
 """
 
 import asyncio
@@ -15,9 +15,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakValueDictionary
 
 from backuppeer.agent.home.bandwidth import Caps
 from backuppeer.clock import Clock
+from backuppeer.ids import PeerId
 from backuppeer.limits import BANDWIDTH_LOOK_S, BULK_STALL_S, MIB
 from backuppeer.transport.throttle import Brakes
 
@@ -53,7 +55,7 @@ class Bucket:
 
 
 class Piece:
-    """Bytes that one session owes; in line of it, behind those that came before."""
+    """Bytes that are owed for one peer; in line of it, behind those that came before."""
 
     __slots__ = ("_share", "due_s", "size_bytes")
 
@@ -71,7 +73,7 @@ class Piece:
 
 
 class Share:
-    """What one session has of a bucket; from any thread. `find`: which one it is now."""
+    """What one peer has of a bucket; from any thread. `find`: which one it is now."""
 
     def __init__(self, rates: "Rates", find: Callable[[], Bucket]) -> None:
         self._rates, self._find = rates, find
@@ -137,6 +139,7 @@ class Rates:
         self.read: Callable[[], Caps] | None = None
         self._caps, self._looked_s = Caps(), -BANDWIDTH_LOOK_S
         self._up, self._down, self._host_up, self._host_down = (Bucket() for _ in range(4))
+        self._as_owner, self._as_host = (WeakValueDictionary[PeerId, Brakes]() for _ in range(2))
         self._running, self._waiting = 0, deque[asyncio.Future[None]]()
 
     def look(self, *, at_once: bool = False) -> None:
@@ -153,10 +156,18 @@ class Rates:
         finally:
             self._looking.release()
 
-    def share(self) -> tuple[Brakes, Brakes]:
-        """Return the brakes of a session: for what it moves for ourselves, and for its peer as our owner."""
-        owner = Brakes(Share(self, lambda: self._up), Share(self, lambda: self._down))
-        return owner, Brakes(Share(self, self._find_host_up), Share(self, self._find_host_down))
+    def share(self, peer: PeerId) -> tuple[Brakes, Brakes]:
+        """Return the brakes of a session: for what it moves for ourselves, and for its peer as our owner.
+
+        All sessions of a peer have the same, for as long as one of them holds on to them.
+        """
+        with self.lock:
+            owner, host = self._as_owner.get(peer), self._as_host.get(peer)
+            if owner is None:
+                owner = self._as_owner[peer] = Brakes(Share(self, lambda: self._up), Share(self, lambda: self._down))
+            if host is None:
+                host = self._as_host[peer] = Brakes(Share(self, self._find_host_up), Share(self, self._find_host_down))
+            return owner, host
 
     def list_caps(self) -> list[InForce]:
         """Return the caps that hold now."""

@@ -65,6 +65,7 @@ class Session:
         self._rates: Rates | None = None
         self._as_owner = self._as_host = UNBRAKED
         self._busy: set[_Busy] = set()
+        self._spent: set[type[Message]] = set()
         self._was_used, self._unused = False, asyncio.Event()
         self._unused.set()
         self._stream, self._reader, self._control = stream, reader, ControlStream()
@@ -74,7 +75,7 @@ class Session:
     def start_clock(self, clock: Clock, rates: Rates) -> None:
         """Note when the session began, and which caps it shares."""
         self._clock, self._rates = clock, rates
-        self._as_owner, self._as_host = rates.share()
+        self._as_owner, self._as_host = rates.share(self.peer)
         self.lanes.as_owner, self.lanes.as_host = self._as_owner, self._as_host
         self.since_ms, self.used_s = clock.now_ms(), clock.monotonic_s()
         self.heard_s = self.used_s
@@ -103,9 +104,10 @@ class Session:
         by_us = {busy.deed.by_us for busy in self._busy}
         return choose_caps(self._rates.list_caps(), as_owner=True in by_us, as_host=False in by_us)
 
-    def brake(self, stream: Stream) -> Stream:
-        """Return a stream that the peer opened, so that it keeps to our caps; lanes do by themselves."""
-        return stream if isinstance(stream, MovesBulk) else BrakedStream(stream, self._as_host)
+    def hear_request(self, stream: Stream) -> Channel:
+        """Return the channel of a stream that the peer opened; it keeps to our caps, as lanes do by themselves."""
+        braked = stream if isinstance(stream, MovesBulk) else BrakedStream(stream, self._as_host)
+        return Channel(braked, Speaker.SERVER, spent=self._spent)
 
     @property
     def quality(self) -> Quality:

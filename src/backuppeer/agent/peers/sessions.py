@@ -47,7 +47,6 @@ from backuppeer.wire.session import (
     Handshake,
     HeartbeatAction,
     Pulse,
-    Speaker,
     TransportEnds,
     choose_close,
     is_idle,
@@ -356,7 +355,7 @@ class Sessions:
 
     async def _serve_stream(self, session: Session, stream: Stream) -> None:
         """Serve one request, of a stream of the connection or of a lane."""
-        channel = Channel(session.brake(stream), Speaker.SERVER)
+        channel = session.hear_request(stream)
         try:
             with session.busy(lambda: Deed(channel.asked, by_us=False)):
                 await self._hooks.serve(session.peer, channel)

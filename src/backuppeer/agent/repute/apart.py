@@ -23,8 +23,9 @@ from backuppeer.transport.addresses import parse_address
 from backuppeer.trust.clusters import Tie, Trace, find_clusters, find_tie
 
 _REGIONS: Final = "apart.regions"
-_PLACE_CHARS: Final = 3
-"""Of the second part of a label that means a place: DE-BER, while US-W is half a continent."""
+_CONTINENTS: Final = frozenset({"AF", "AN", "AS", "EU", "NA", "OC", "SA"})
+_QUARTERS: Final = frozenset({"NE", "NW", "SE", "SW"})
+_CITY_CHARS: Final = 3
 _SAID: Final = {
     Tie.NETWORK: "the same network",
     Tie.REGION: "the same place",
@@ -63,7 +64,7 @@ class Apart:
         windows = self._standing.windows(peer)
         return Trace(
             networks=frozenset(find_networks(self._addresses(peer))),
-            region=region if len(region.partition("-")[2]) == _PLACE_CHARS else "",
+            region=region if is_place(region) else "",
             voucher=self._find_voucher(peer),
             up=windows.up,
             seen=windows.seen,
@@ -96,6 +97,14 @@ class Apart:
     def _regions(self) -> dict[bytes, str]:
         raw = self._state.setting(_REGIONS)
         return msgspec.msgpack.decode(raw, type=dict[bytes, str]) if raw else {}
+
+
+def is_place(region: str) -> bool:
+    """Return whether two hosts with this label may fall together: DE-BE, DE-BER; but not DE, US-W, US-NW or EU-DE."""
+    wide, _, part = region.partition("-")
+    if wide in _CONTINENTS and part.isalpha():  # two letters behind a continent are a country
+        return len(part) == _CITY_CHARS
+    return len(part) > 1 and part not in _QUARTERS
 
 
 def find_networks(addresses: Iterable[str]) -> set[str]:

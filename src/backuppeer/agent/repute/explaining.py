@@ -13,7 +13,7 @@ from backuppeer.clock import DAY_S, Clock
 from backuppeer.ids import PeerId
 from backuppeer.limits import EVIDENCE_DAYS
 from backuppeer.trust import score
-from backuppeer.trust.conduct import Conduct, describe_caps, lie_ends_ms
+from backuppeer.trust.conduct import Conduct, describe_caps, has_lost_much, lie_ends_ms
 from backuppeer.trust.evidence import EvidenceLog
 from backuppeer.trust.explain import Ground, Limit, Parts, Raise, find_end, find_raises, say_reason, take_apart
 from backuppeer.trust.hearsay import Heard
@@ -69,7 +69,7 @@ class Explanation:
 
 
 class Regard(NamedTuple):
-    """What people are shown of a peer wherever they choose: T to three digits, its level, what holds it down, why."""
+    """What people are shown of a peer wherever they choose: T by `round_down`, its level, what holds it down, why."""
 
     trust: float
     level: str
@@ -103,7 +103,7 @@ class Explaining:
         trust, capped = score.score_host(evidence), self._standing.caps(peer, evidence.standing)
         days = self._log.days(peer, now_ms=self._clock.now_ms())
         ground = Ground(tuple(days), self._standing.heard(peer), evidence)
-        return Regard(round(trust, 3), score.level(trust).value, capped, self._say_reason(peer, ground, capped))
+        return Regard(score.round_down(trust), score.level(trust).value, capped, self._say_reason(peer, ground, capped))
 
     def reason(self, peer: PeerId) -> str:
         """Return the strongest reason of a score, a clause about the peer."""
@@ -149,9 +149,9 @@ class Explaining:
                 return Cap(limit, describe_caps(conduct, alone)[0], ends_ms=ends_ms)
             case "silent_beyond_grace":
                 return Cap(limit, f"it has not answered for more than {SILENT_DAYS} days")
-            case "unresolved_loss" if standing.verified_loss_share > score.LOSS_SHARE:
+            case "unresolved_loss" if has_lost_much(standing):
                 return Cap(limit, "what it lost is not made good yet", since_ms=conduct.failed_ms)
-            case "unresolved_loss" | "verified_loss_share":
+            case "unresolved_loss" | "verified_loss_share" | "reported_loss_share":
                 lost = replace(alone, unresolved_loss=True)
                 return Cap(limit, describe_caps(conduct, lost)[0], since_ms=conduct.failed_ms)
             case _:

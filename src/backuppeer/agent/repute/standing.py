@@ -167,7 +167,7 @@ class Standing:
 
     def _weigh(self, peer: PeerId, conduct: Conduct) -> score.Standing:
         # The ledger is asked only where something is known to be lost: of a market of thousands nobody is.
-        held_bytes = self.measure_held(peer) if conduct.lost_bytes else 0
+        held_bytes = self.measure_held(peer) if conduct.lost_bytes or conduct.told_bytes else 0
         silent = is_silent(count_days_in_vain(self.windows(peer)))
         return stand(conduct, held_bytes=held_bytes, blocked=peer in self._state.blocks, silent=silent)
 
@@ -184,6 +184,7 @@ class Standing:
             is_friend=self.is_friend(peer),
             has_evidence=self._evidence.has_evidence(peer),
             has_failed=self.has_failed(peer),
+            is_unresolved=self.is_unresolved(peer),
         )
         together = copy_risk([self.is_safe(host) for host in {*hosts, peer}], is_planned=True)
         return [*risks, together] if together else risks
@@ -208,6 +209,10 @@ class Standing:
     def has_failed(self, peer: PeerId) -> bool:
         """Whether the peer is known to have lost, refused or broken something, as far back as a score looks."""
         return self._evidence.summarise(peer, now_ms=self._clock.now_ms()).beta > 0
+
+    def is_unresolved(self, peer: PeerId) -> bool:
+        """Whether something that the peer lost or returned wrong is not made good yet."""
+        return self._weigh(peer, self.conduct(peer)).unresolved_loss
 
     def is_safe(self, peer: PeerId) -> bool:
         """Whether a copy with this peer counts as safe."""

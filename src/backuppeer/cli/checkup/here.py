@@ -15,7 +15,7 @@ from backuppeer.cli import homes
 from backuppeer.cli.checkup.findings import Finding, State, broken_by
 from backuppeer.cli.render import escape_name, format_count, shorten_id
 from backuppeer.cli.units import format_size
-from backuppeer.errors import BackupPeerError, ExitCode
+from backuppeer.errors import BackupPeerError, ExitCode, NewerFormatError
 from backuppeer.limits import FREE_DISK_FLOOR_BYTES, HOME_FULL_BYTES, HOME_LOW_BYTES
 from backuppeer.signaling.proxying import parse_proxy
 from backuppeer.signaling.servers import check_servers
@@ -86,6 +86,33 @@ def examine_settings(home: Home) -> Finding:
         return Finding(link="settings", state=State.OK, text="none are set: the defaults hold")
     sets = format_count(len(config.sets), "backup set")
     return Finding(link="settings", state=State.OK, text=f"{_name(home.config)} can be read: {sets}")
+
+
+def examine_formats(home: Home) -> Finding | None:
+    """Say which database of the home keeps its agent from starting, as a newer version wrote it; None if none does.
+
+    Damage is not looked for: that is told when the agent starts.
+    """
+    from backuppeer.agent.home.state import SCRIPTS as STATE  # noqa: PLC0415 - this and below: as the agent has them
+    from backuppeer.agent.repute.shelves import SCHEMA as RECEIPTS  # noqa: PLC0415
+    from backuppeer.db import refuse_foreign  # noqa: PLC0415
+    from backuppeer.shares.accounts import SCHEMA as PROVEN  # noqa: PLC0415
+    from backuppeer.trust.schema import SCRIPTS as EVIDENCE  # noqa: PLC0415
+
+    known = {
+        home.state: STATE,
+        home.path / "evidence.db": EVIDENCE,
+        home.path / "receipts.db": RECEIPTS,
+        home.repository / "proven.db": PROVEN,
+    }
+    for path, scripts in known.items():
+        try:
+            refuse_foreign(path, len(scripts))
+        except NewerFormatError as exc:
+            return broken_by("agent", exc)
+        except BackupPeerError:
+            continue
+    return None
 
 
 def examine_disks(home: Home, store: Path | None) -> Iterator[Finding]:

@@ -167,7 +167,7 @@ def _clean_line(line: str, cleaner: Cleaner) -> dict[str, str] | None:
     """Return what may be told of a line of the log; None for what is none of ours."""
     try:
         told = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(told, dict):
         return None
