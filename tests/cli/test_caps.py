@@ -52,3 +52,9 @@ def test_sessions_says_by_what_the_work_is_capped(in_utc, capsys, agent):
     assert code == 0
     assert "capped at 2 MB/s up until 07:00" in out
     assert ask(capsys, "sessions")[1][0][0]["caps"][0]["bytes_per_s"] == 2 * MB
+
+
+def test_a_cap_of_quiet_hours_says_that_there_are_none_until_there_are(capsys, home):
+    assert "none are set" in run(capsys, "config", "set", "bandwidth.quiet_up", "1MB/s")[2]
+    assert run(capsys, "config", "set", "bandwidth.quiet", "22:00-07:00")[2] == ""
+    assert run(capsys, "config", "set", "bandwidth.quiet_down", "1MB/s")[2] == ""

@@ -88,6 +88,8 @@ def test_who_does_not_go_on_has_changed_nothing(capsys, config, editor, terminal
     editor("text += 'audits = 7\\n'")
     terminal("n\n")
     assert run(capsys, "config", "edit")[0] == 2
+    (kept,) = config.parent.glob("config.mine-*.toml")
+    assert kept.read_text() == BEFORE + "audits = 7\n", "what a person wrote is not thrown away"
     assert config.read_text() == BEFORE
     editor("", "text += 'audits = 7\\n'")
     terminal("")

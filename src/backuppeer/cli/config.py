@@ -58,6 +58,10 @@ def set_value(ctx: typer.Context, key: _Key, value: Annotated[str, typer.Argumen
             "your slot goes on as before until the agent starts anew: `backup-peer agent stop`, then "
             "`backup-peer agent start`"
         )
+    if key.startswith("bandwidth.quiet_") and value and not value_of(changed, "bandwidth.quiet"):
+        context.screen.note(
+            "it holds in quiet hours alone, and none are set: `backup-peer config set bandwidth.quiet 22:00-07:00`"
+        )
     if key == "schedule.on_battery" and value == "no" and not CAN_TELL:
         context.screen.note("whether this machine runs on its battery is known on Linux alone: here nothing waits")
     context.screen.done({"key": key, "value": shown})

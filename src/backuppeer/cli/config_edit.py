@@ -124,7 +124,8 @@ def _edit_until_valid(screen: Screen, editor: list[str], copy: Path) -> str:
                 screen.read_answer("go on editing? [Y/n] ").strip().lower() not in {"", "y", "yes"}
                 or screen.input_ended
             ):
-                raise UserError("nothing was changed: what you left is not valid", hint=exc.hint) from exc
+                kept = f", and is kept in {_keep(copy)}" if copy.is_file() else ""
+                raise UserError(f"nothing was changed: what you left is not valid{kept}", hint=exc.hint) from exc
 
 
 def _run(editor: list[str], copy: Path) -> None:
