@@ -7,18 +7,23 @@ shortened where they are logged.
 import logging
 import logging.handlers
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import Final
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from backuppeer.agent.home.home import Home
 from backuppeer.db import explain_full
 from backuppeer.errors import LocalError
 from backuppeer.limits import LOG_FILE_BYTES, LOG_FILES
+
+_ADDRESS: Final = re.compile(r"(?<![\w./])(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9A-Fa-f:.%\w]+\]):\d{1,5}\b")
+"""Of a peer; what stands in a URL is a server's."""
 
 
 def open_log(home: Home) -> None:
@@ -40,6 +45,7 @@ def open_log(home: Home) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        _hide_addresses,
     ]
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -68,6 +74,14 @@ def bookkeeping(what: str) -> Iterator[None]:
         yield
     except LocalError as exc:
         structlog.get_logger().warning("not written down", what=what, reason=exc.message)
+
+
+def _hide_addresses(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Take peers' addresses out: errors tell a person where they looked, a log is shown to others."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = _ADDRESS.sub("(address)", value)
+    return event
 
 
 def _log_crash(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
