@@ -108,5 +108,5 @@ def test_a_window_that_is_none_is_told_by_the_key_it_stands_at(capsys, home):
     (home / "config.toml").write_text('[sets.default]\npaths = ["/a"]\nwindow = "at night"\n')
     code, _, err = run(capsys, "backup", "sets")
     assert code == 2
-    assert "sets.default: not hours of a day: 'at night'" in err
+    assert "line 3: sets.default: window: not hours of a day: 'at night'" in err
     assert "22:00-07:00" in err

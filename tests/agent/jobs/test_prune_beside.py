@@ -41,8 +41,8 @@ def test_a_stream_whose_acknowledgement_was_lost_survives_a_prune_that_found_its
 ):
     data, lost, plain = noise(5, 3_000_000), asyncio.Event(), Upload._send
 
-    async def send(upload, target, sealed):
-        await plain(upload, target, sealed)
+    async def send(upload, target, sealed, tries):
+        await plain(upload, target, sealed, tries)
         if not lost.is_set():
             lost.set()
             raise PeerUnreachable("the connection broke before the acknowledgement came")
