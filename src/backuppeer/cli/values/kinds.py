@@ -6,6 +6,7 @@ calls it knows the option, and puts its name before; a message that begins with 
 only the agent can know (whether a peer or a snapshot exists) is not looked at here.
 """
 
+import errno
 import os
 import re
 import time
@@ -285,7 +286,8 @@ def check_folder(text: str) -> None:
     """A folder, or the place of one that is to be made."""
     path = Path(text).expanduser()
     _reach(path)
-    if path.exists() and not path.is_dir():
+    # Not Path's: those raise of what a dead mount answers, and that the verb tells better.
+    if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112
         raise UserError(f"{_show(text)} is a file", hint="name a folder")
 
 
@@ -293,7 +295,7 @@ def check_file(text: str) -> None:
     """A file, or the place of one that is to be written."""
     path = Path(text).expanduser()
     _reach(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112
         raise UserError(f"{_show(text)} is a folder", hint="name a file")
 
 
@@ -305,9 +307,9 @@ def _reach(path: Path) -> None:
         return
     except NotADirectoryError:
         raise UserError(f"{_show(os.fspath(path))} can't be: a part of it is a file", hint="is it misspelt?") from None
-    except PermissionError:
-        return  # the verb says who may look there
     except (OSError, ValueError) as exc:
+        if isinstance(exc, OSError) and exc.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+            return  # the verb says who may look there, or what is broken
         reason = (getattr(exc, "strerror", None) or str(exc)).lower()
         raise UserError(f"{_show(os.fspath(path))} can't be a name: {reason}", hint="is it what you meant?") from None
 
