@@ -85,7 +85,7 @@ def test_the_hosts_that_pass_a_threshold_are_those_whose_history_earned_it_and_o
     wait_until(lambda: len(market.rows()) == len(NAMES), "all offers to be listed")
     rows = market.rows()
     assert list(rows)[2:] == ["dora", "carl", "emil"], "best first"
-    assert [rows[name]["trust_level"] for name in NAMES] == ["trusted", "trusted", "fair", "fair", "unproven"]
+    assert [rows[name]["trust_level"] for name in NAMES] == ["trusted", "trusted", "new", "fair", "unproven"]
     assert rows["carl"]["capped"], "it says why"
     assert set(market.rows("--min-trust", "0.8")) == {"anna", "bea"}
     choose_again(market)
