@@ -1,5 +1,6 @@
 """All trouble together: one look that fails hides nothing of the others."""
 
+import asyncio
 import shutil
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ def test_a_look_that_fails_is_a_trouble_itself_and_the_others_are_told():
         yield first
         raise DamagedStateError("/home/me/index.db is damaged")
 
-    found = gather(fail, lambda: [last])
+    found = asyncio.run(gather(fail, lambda: [last]))
     assert [trouble.key for trouble in found] == ["a", "unreadable", "b"]
     assert "/home" not in "".join(f"{trouble.text}{trouble.fix}" for trouble in found)
 
@@ -29,7 +30,7 @@ def test_a_fault_of_the_program_in_one_look_hides_nothing_of_the_others_either()
     def fail():
         raise RuntimeError("a fault of this program")
 
-    found = gather(fail, lambda: [Trouble(key="b", text="b")])
+    found = asyncio.run(gather(fail, lambda: [Trouble(key="b", text="b")]))
     assert [trouble.key for trouble in found] == ["unreadable", "b"]
 
 

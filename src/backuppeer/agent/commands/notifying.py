@@ -55,5 +55,5 @@ class NotifyCommands:
 
     async def report(self, _: Nothing, __: Emit) -> Report:
         """Return the report of the last seven days."""
-        troubles = await asyncio.to_thread(list_troubles, self._agent)
+        troubles = await list_troubles(self._agent)
         return await asyncio.to_thread(build_report, self._agent, troubles)

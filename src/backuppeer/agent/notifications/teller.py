@@ -30,6 +30,7 @@ from backuppeer.agent.notifications.outbox import (
 )
 from backuppeer.agent.notifications.trouble import Trouble
 from backuppeer.clock import Clock
+from backuppeer.control.server import outcome_of
 from backuppeer.errors import BackupPeerError
 from backuppeer.limits import NOTIFY_LOOK_S
 
@@ -56,12 +57,10 @@ class Teller:
         """Look for trouble, and send what waits, until cancelled."""
         while True:
             await asyncio.sleep(NOTIFY_LOOK_S)
-            try:
-                await self.look()
-            except (BackupPeerError, OSError) as exc:
-                _log.warning("no look for trouble", reason=str(exc))
-            except Exception:  # noqa: BLE001 - whatever happens in one look, the next one comes (ADR 89)
-                _log.exception("no look for trouble")
+            # As a job: whatever happens in one look, the next one comes (ADR 12, 89).
+            outcome = await outcome_of("notify/look", self.look())
+            if isinstance(outcome, BackupPeerError):
+                _log.warning("no look for trouble", reason=outcome.message)
 
     async def look(self) -> int:
         """Find what is to be told and send what is due; return how many messages were sent.

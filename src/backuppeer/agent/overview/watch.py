@@ -19,6 +19,7 @@ from backuppeer.agent.overview.overdue import list_overdue
 from backuppeer.agent.overview.report import build_report
 from backuppeer.agent.overview.wording import write_letter
 from backuppeer.agent.owner.set_hosts import read_sets
+from backuppeer.control.server import outcome_of
 from backuppeer.errors import BackupPeerError
 
 _log = structlog.get_logger()
@@ -29,11 +30,11 @@ _UNREADABLE: Final = Trouble(
 )
 
 
-def list_troubles(agent: Agent) -> list[Trouble]:
-    """Return what stands now; reads disks, so in a thread."""
+async def list_troubles(agent: Agent) -> list[Trouble]:
+    """Return what stands now."""
     parts, owner, host = agent.parts, agent.owner, agent.host
     state, vault = parts.state, owner.vault
-    return gather(
+    return await gather(
         lambda: owned.find_overdue(list_overdue(parts.home, state, vault)),
         lambda: owned.find_failing(owner.timekeeper.describe()),
         lambda: owned.find_doubts(state),
@@ -50,17 +51,20 @@ def list_troubles(agent: Agent) -> list[Trouble]:
     )
 
 
-def gather(*finders: Callable[[], Iterable[Trouble]]) -> list[Trouble]:
-    """Return what all of them find; one that can't look is a trouble itself, and keeps nothing of the others back."""
+async def gather(*finders: Callable[[], Iterable[Trouble]]) -> list[Trouble]:
+    """Return what all of them find; one that can't look is a trouble itself, and keeps nothing of the others back.
+
+    finders: read disks, so each looks in a thread; as a job, whatever happens in it (ADR 12, 89).
+    """
     found = list[Trouble]()
     for find in finders:
-        try:
-            found += find()
-        except BackupPeerError as exc:
-            _log.warning("can't look for trouble", reason=exc.message)
-            found.append(_UNREADABLE)
-        except Exception:  # noqa: BLE001 - a fault in one look must not make all others silent (ADR 89)
-            _log.exception("can't look for trouble")
+
+        def look(find: Callable[[], Iterable[Trouble]] = find) -> None:
+            found.extend(find())
+
+        outcome = await outcome_of("notify/look", asyncio.to_thread(look))
+        if isinstance(outcome, BackupPeerError):
+            _log.warning("can't look for trouble", reason=outcome.message)
             found.append(_UNREADABLE)
     return found
 
@@ -70,7 +74,7 @@ def make_teller(agent: Agent) -> Teller:
     parts = agent.parts
 
     async def find() -> list[Trouble]:
-        return await asyncio.to_thread(list_troubles, agent)
+        return await list_troubles(agent)
 
     async def report() -> Message:
         return write_letter(await asyncio.to_thread(build_report, agent, await find()))

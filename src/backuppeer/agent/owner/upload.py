@@ -93,7 +93,7 @@ class Upload:
         """Whether packs are new, named by no head yet: not those of a copy, of which heads that stand may name any."""
         self.is_list = False
         """Whether packs are of lists alone, and may take from the reserve of a full host."""
-        self._fault: Exception | None = None
+        self._fault: BaseException | None = None
         self._loop = asyncio.get_running_loop()
         self._repository = repository
         self._targets = [_Target(partner) for partner in partners]
@@ -154,6 +154,8 @@ class Upload:
                 work = self._deliver(target, draft.entries, sealed, buffer, room)
                 future = asyncio.run_coroutine_threadsafe(work, self._loop)
                 target.under_way.add(future)
+                # Before it counts as over: a head may be left then, and would name a pack which is nowhere.
+                future.add_done_callback(self._note_fault)
                 future.add_done_callback(target.under_way.discard)
                 # However it ends, cancelled before it began, too.
                 undone.pop_all()
@@ -173,6 +175,7 @@ class Upload:
                 self._check_stop()
                 self._leave_laggards()
                 wait([future], timeout=_WAIT_S)
+            self._note_fault(future)
         self._live()
 
     def cancel(self) -> None:
@@ -221,6 +224,11 @@ class Upload:
             raise next(target.failure for target in self._targets if target.failure)
         return live
 
+    def _note_fault(self, future: Future[None]) -> None:
+        """Look how a delivery ended; what nobody expected in it is a fault of this program, and ends the upload."""
+        if not future.cancelled():
+            self._fault = self._fault or future.exception()
+
     def _take_buffer(self, size_bytes: int) -> bytearray:
         while True:
             self._check_stop()
@@ -259,10 +267,6 @@ class Upload:
         except BackupPeerError as exc:
             target.failure = target.failure or exc
             self._herald.over(target.partner.name, is_back=False)
-        except Exception as exc:
-            # Nobody looks at this task's end: else a head would be left that names a pack which is nowhere.
-            self._fault = self._fault or exc
-            raise
         finally:
             self._buffers.put(buffer)
 
