@@ -65,6 +65,10 @@ class Pair:
         while True:
             self.owner.lanes.hear_offer(await self.host.said.get())
 
+    def stop_answers(self):
+        """Leave what the host says to the test."""
+        self._tasks.pop().cancel()
+
     async def lane(self):
         """Return a stream on a lane, as soon as there is one."""
         while (stream := self.owner.lanes.take()) is None:
@@ -329,6 +333,18 @@ def test_cancelled_requests_cost_no_attempts_and_no_other_lanes():
             pair.owner.lanes.drop(stream, is_broken=False)
         await pair.ask(await pair.lane())
         await asyncio.gather(*[pair.ask(await pair.lane()) for _ in range(LANES_PER_SESSION)])
+
+    play(scenario)
+
+
+def test_a_wish_that_comes_before_a_closed_lane_was_seen_to_go_is_not_turned_away():
+    async def scenario(pair):
+        streams = [await pair.lane() for _ in range(LANES_PER_SESSION)]
+        await until(pair.host.lanes, lambda: pair.host.lanes.count == LANES_PER_SESSION)
+        pair.stop_answers()
+        await pair.host.lanes.hear_wish(LaneWish(certificate=make_certificate().der), pair.host.echo)
+        pair.owner.lanes.drop(streams[0], is_broken=False)
+        assert (await pair.host.said.get()).port > 0
 
     play(scenario)
 

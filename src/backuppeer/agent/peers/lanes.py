@@ -266,6 +266,7 @@ class Lanes:
         # One door at a time; the peer may wish for the next lane before we have seen that it came in by the last.
         async with self._at_door:
             self._is_wished = False
+            await self._await_place()
             try:
                 door, offer = self._open_door(wish)
             except BackupPeerError as exc:
@@ -283,6 +284,14 @@ class Lanes:
             self._entered.add(lane)
             self._keep(lane, self.as_host)
         await self._serve_lane(lane, serve)
+
+    async def _await_place(self) -> None:
+        """Wait a moment while all places are taken: a peer that closed a lane wishes before we have seen it go."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DOOR_GRACE_S):
+                while len(self._entered) >= LANES_PER_SESSION:
+                    self.changed.clear()
+                    await self.changed.wait()
 
     async def _enter(self, door: LaneDoor) -> Lane:
         self._entering = entering = asyncio.ensure_future(door.accept())
