@@ -11,11 +11,12 @@ Rules that both implementations obey (tests/transport/test_conformance.py):
 - After the connection is gone every call raises `PeerUnreachable`; nothing hangs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol, runtime_checkable
 
+from backuppeer.errors import ProtocolViolation
 from backuppeer.ids import TransportId
 
 Buffer = bytes | bytearray | memoryview
@@ -104,6 +105,22 @@ Take = Callable[[memoryview], None]
 """Gets the next bytes, at most BULK_PIECE_BYTES; valid until it returns. Called in a thread."""
 Give = Callable[[int, memoryview], None]
 """(offset, view): fills the view with the bytes from the offset on. Called in a thread."""
+
+
+async def read_whole(read: Callable[[int], Awaitable[bytes]], size_bytes: int) -> bytes:
+    """Return exactly `size_bytes` bytes of what `read` returns 1 to n of at a time.
+
+    Raises:
+        ProtocolViolation: the stream ended before.
+
+    """
+    data = bytearray()
+    while len(data) < size_bytes:
+        piece = await read(size_bytes - len(data))
+        if not piece:
+            raise ProtocolViolation(f"the stream ended {size_bytes - len(data)} bytes early")
+        data += piece
+    return bytes(data)
 
 
 @runtime_checkable

@@ -8,8 +8,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from backuppeer.errors import ProtocolViolation
-from backuppeer.transport.base import Buffer, Stream
+from backuppeer.transport.base import Buffer, Stream, read_whole
 
 
 class Debt(Protocol):
@@ -97,13 +96,7 @@ class BrakedStream:
 
     async def read_exact(self, size_bytes: int) -> bytes:
         """Return exactly `size_bytes` bytes."""
-        data = bytearray()
-        while len(data) < size_bytes:
-            piece = await self.read(size_bytes - len(data))
-            if not piece:
-                raise ProtocolViolation(f"the stream ended {size_bytes - len(data)} bytes early")
-            data += piece
-        return bytes(data)
+        return await read_whole(self.read, size_bytes)
 
     async def write(self, data: Buffer) -> None:
         """Hand over all of `data`, in pieces as long as there is a cap."""

@@ -22,7 +22,7 @@ from typing import Final, TypeVar
 
 from backuppeer.errors import PeerUnreachable, ProtocolViolation
 from backuppeer.limits import LANE_END_S, LANE_FRAME_BYTES, LANE_FRAME_LEAST_BYTES, LANE_SMALL_FRAMES
-from backuppeer.transport.base import Buffer, Give, Take
+from backuppeer.transport.base import Buffer, Give, Take, read_whole
 from backuppeer.transport.throttle import UNBRAKED, Brakes, Debt
 
 T = TypeVar("T")
@@ -199,13 +199,7 @@ class LaneStream:
 
     async def read_exact(self, size_bytes: int) -> bytes:
         """Return exactly `size_bytes` bytes."""
-        data = bytearray()
-        while len(data) < size_bytes:
-            piece = await self.read(size_bytes - len(data))
-            if not piece:
-                raise ProtocolViolation(f"the stream ended {size_bytes - len(data)} bytes early")
-            data += piece
-        return bytes(data)
+        return await read_whole(self.read, size_bytes)
 
     async def write(self, data: Buffer) -> None:
         """Hand over all of `data`."""

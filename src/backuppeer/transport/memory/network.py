@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Sequence
 
 from backuppeer.crypto.identity import SigningKey
-from backuppeer.errors import AuthenticationFault, PeerUnreachable, ProtocolViolation
+from backuppeer.errors import AuthenticationFault, PeerUnreachable
 from backuppeer.ids import TransportId
 from backuppeer.limits import CLOSE_REASON_BYTES, UNPROVEN_CONNECTIONS
-from backuppeer.transport.base import LOST_CODE, Buffer, CloseInfo, PathInfo, PathKind
+from backuppeer.transport.base import LOST_CODE, Buffer, CloseInfo, PathInfo, PathKind, read_whole
 from backuppeer.transport.memory.link import Air, Link, Pipe, Weather
 
 
@@ -86,13 +86,7 @@ class MemoryStream:
 
     async def read_exact(self, size_bytes: int) -> bytes:
         """Return exactly `size_bytes` bytes."""
-        buffer = bytearray()
-        while len(buffer) < size_bytes:
-            data = await self.read(size_bytes - len(buffer))
-            if not data:
-                raise ProtocolViolation(f"the stream ended {size_bytes - len(buffer)} bytes early")
-            buffer += data
-        return bytes(buffer)
+        return await read_whole(self.read, size_bytes)
 
     async def write(self, data: Buffer) -> None:
         """Hand over all of `data`."""
