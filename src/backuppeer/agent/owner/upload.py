@@ -12,7 +12,7 @@ import queue
 import shlex
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -170,12 +170,10 @@ class Upload:
             InterruptedByUserError: the job was cancelled.
 
         """
-        for future in self._all_under_way():
-            while not future.done():
-                self._check_stop()
-                self._leave_laggards()
-                wait([future], timeout=_WAIT_S)
-            self._note_fault(future)
+        while under_way := self._all_under_way():
+            self._check_stop()
+            self._leave_laggards()
+            wait(under_way, timeout=_WAIT_S, return_when=FIRST_COMPLETED)
         self._live()
 
     def cancel(self) -> None:
